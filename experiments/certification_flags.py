@@ -1,0 +1,10 @@
+"""Flags of the commands that certify, or write what certifies."""
+
+from absl import flags
+
+flags.DEFINE_integer("n0", 100, "Noisy samples that select the class to certify.", lower_bound=1)
+flags.DEFINE_integer("n", 100_000, "Noisy samples that estimate its probability.", lower_bound=1)
+flags.DEFINE_float("alpha", 0.001, "Probability, at most, that a certificate is wrong.")
+flags.DEFINE_integer(
+    "certify_batch_size", 256, "Noisy samples in one pass of the head.", lower_bound=1
+)

@@ -1,0 +1,58 @@
+"""Certifies the test images of a training run.
+
+One row per image goes to a tab-separated file as soon as it is known. When the command is
+interrupted and given again, it goes on where it was.
+
+    python -m experiments.certify --run_dir=runs/cifar_ls --num_images=500
+"""
+
+from absl import flags
+
+from experiments import (
+    certification_flags,
+    checkpoints,
+    command_line,
+    data_flags,
+    datasets,
+    training,
+)
+from experiments.certifying import certify_test_images, evenly_spread
+from experiments.run_directory import RunDirectory
+
+flags.DEFINE_string("run_dir", None, "Folder of the training run (its --output_dir).")
+flags.DEFINE_float("sigma", None, "Standard deviation of the noise; None means that of training.")
+flags.DEFINE_string("outfile", None, "File to write; None means certified.tsv in --run_dir.")
+flags.adopt_module_key_flags(certification_flags)
+flags.adopt_module_key_flags(command_line)
+flags.adopt_module_key_flags(data_flags)
+
+
+def main(argv):
+    """Certifies."""
+    if len(argv) > 1:
+        raise ValueError(f"Unexpected arguments: {' '.join(argv[1:])}. Flags begin with --.")
+    flag = flags.FLAGS
+    run = RunDirectory(flag.run_dir)
+    settings = run.settings()
+    model = checkpoints.load_model(run.model)
+    data = datasets.load(settings["dataset"], flag.data_dir, flag.download)
+    path = flag.outfile or run.certified
+    certify_test_images(
+        model,
+        data,
+        path,
+        training.fraction_replaced(settings["model"], settings["orthogonal_layers"]),
+        evenly_spread(data.num_test, flag.num_images),
+        flag.sigma,
+        flag.n0,
+        flag.n,
+        flag.alpha,
+        flag.seed,
+        flag.certify_batch_size,
+    )
+    print(f"Wrote {path}. Next: python -m experiments.report {path}")
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("run_dir")
+    command_line.run(main)

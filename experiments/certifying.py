@@ -1,0 +1,98 @@
+"""Certifies test images and writes them down one by one."""
+
+import time
+
+from tqdm import tqdm
+
+from lsrs_tf.models.fingerprint import fingerprint
+from lsrs_tf.smoothing.certifier import Certifier
+from lsrs_tf.smoothing.images import checked_image
+from lsrs_tf.smoothing.record_file import RecordFile
+
+_RESULTS = ["p_lower", "selection_counts", "counts"]
+
+
+def evenly_spread(num_test, num_images):
+    """Returns the indices of the test images to certify.
+
+    Args:
+        num_test: int, size of the test set.
+        num_images: int, how many to take, or None for all.
+
+    Returns:
+        Increasing list of int.
+    """
+    if num_images is None:
+        return list(range(num_test))
+    if not 1 <= num_images <= num_test:
+        raise ValueError(
+            f"--num_images must lie between 1 and the size of the test set, {num_test}. "
+            f"Received: {num_images}"
+        )
+    return [index * num_test // num_images for index in range(num_images)]
+
+
+def certify_test_images(
+    model, data, path, replaced, indices, sigma, n0, n, alpha, seed, batch_size
+):
+    """Certifies test images into a file, leaving out those that it holds already.
+
+    Args:
+        model: `LatentSmoothingModel`.
+        data: `datasets.ImageData`.
+        path: the certification file.
+        replaced: str such as '9/18', the fraction of layers that is orthogonal, for the file.
+        indices: increasing list of int, which test images.
+        sigma: float, or None for the model's.
+        n0: int, samples that select the class.
+        n: int, samples that estimate its probability.
+        alpha: float, probability that one certificate is wrong.
+        seed: int, seed of the noise.
+        batch_size: int, noisy samples in one pass of the head.
+    """
+    certifier = Certifier(model, sigma, n0, n, alpha, seed, batch_size)
+    classifier = certifier.classifier
+    settings = {
+        "data": data.name,
+        "replaced": replaced,
+        "sigma": classifier.sigma,
+        "n0": certifier.n0,
+        "n": certifier.n,
+        "alpha": certifier.alpha,
+        "seed": certifier.seed,
+        "lipschitz": classifier.lipschitz,
+        "model": fingerprint(model),
+    }
+    with RecordFile(path, settings, _RESULTS) as file:
+        if file.done:
+            print(f"{path} holds {len(file.done)} images already.")
+        missing = [index for index in indices if index not in file.done]
+        classifier.warm_up()
+        examples = tqdm(
+            data.test(missing),
+            desc="certify",
+            unit="image",
+            total=len(indices),
+            initial=len(indices) - len(missing),
+            smoothing=0.05,
+        )
+        for index, (image, label) in zip(missing, examples, strict=True):
+            image = checked_image(image, classifier.image_shape, index)
+            start = time.perf_counter()
+            certificate = certifier.certify(image)
+            file.append(
+                index,
+                int(label),
+                certificate.label,
+                certificate.radius,
+                time.perf_counter() - start,
+                {
+                    "p_lower": repr(certificate.p_lower),
+                    "selection_counts": _list(certificate.selection_counts),
+                    "counts": _list(certificate.counts),
+                },
+            )
+
+
+def _list(counts):
+    return ",".join(str(count) for count in counts)

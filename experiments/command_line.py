@@ -1,0 +1,77 @@
+"""What the commands share: flag files by name, errors for people."""
+
+import pathlib
+import sys
+
+from absl import app, flags
+
+_FLAG_FILES = pathlib.Path(__file__).parent / "flags"
+
+flags.DEFINE_boolean("debug", False, "Show the traceback of an error.")
+
+
+def run(main):
+    """Parses flags and runs `main(argv)`; errors that a user can mend end without a traceback.
+
+    Args:
+        main: function of the arguments that are left after the flags.
+    """
+
+    def guarded(argv):
+        try:
+            main(argv)
+        except KeyboardInterrupt:
+            sys.exit(
+                "\nInterrupted. Everything finished so far is saved; the same command goes on "
+                "from there."
+            )
+        except (ValueError, FileNotFoundError, FileExistsError, OSError) as error:
+            if flags.FLAGS.debug:
+                raise
+            sys.exit(f"error: {error}")
+
+    try:
+        argv = with_packaged_flag_files(sys.argv)
+    except FileNotFoundError as error:
+        sys.exit(f"error: {error}")
+    app.run(guarded, argv=argv)
+
+
+def with_packaged_flag_files(argv):
+    """Replaces flag files that are not in the working directory by the packaged ones.
+
+    Args:
+        argv: list of str, the command line.
+
+    Returns:
+        The command line with the paths of flag files resolved.
+
+    Raises:
+        FileNotFoundError: if a flag file is neither a path nor the name of a packaged one.
+    """
+    resolved = []
+    follows = False
+    for argument in argv:
+        option, equals, value = argument.partition("=")
+        if follows:
+            resolved.append(_flag_file(argument))
+            follows = False
+        elif option in ("--flagfile", "-flagfile"):
+            resolved.append(f"{option}={_flag_file(value)}" if equals else argument)
+            follows = not equals
+        else:
+            resolved.append(argument)
+    return resolved
+
+
+def _flag_file(name):
+    if pathlib.Path(name).is_file():
+        return name
+    packaged = _FLAG_FILES / name
+    if pathlib.Path(name).name == name and packaged.is_file():
+        return str(packaged)
+    known = ", ".join(sorted(path.name for path in _FLAG_FILES.glob("*.flags")))
+    raise FileNotFoundError(
+        f"There is no flag file {name!r} in {pathlib.Path.cwd()}, and no packaged one of that "
+        f"name. Packaged: {known}."
+    )

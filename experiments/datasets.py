@@ -1,0 +1,204 @@
+"""Image classification data sets as tf.data pipelines of images in [0, 1]."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import sklearn.datasets
+import sklearn.model_selection
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+NAMES = ("digits", "cifar10", "imagenette", "imagenet2012")
+
+_IMAGENET_SIZE = 224
+_IMAGENET_SHORT_SIDE = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageData:
+    """A data set, split into training and test images.
+
+    Attributes:
+        name: str, one of `NAMES`.
+        image_shape: (height, width, channels) after preprocessing.
+        class_names: tuple of str.
+        num_train: int, the number of training images.
+        num_test: int, the number of test images.
+        training: function (batch_size, seed) -> `tf.data.Dataset` of shuffled, augmented batches
+            (images float32 [batch, height, width, channels] in [0, 1], labels int64 [batch]).
+        test: function (indices) -> `tf.data.Dataset` of the test (image, label) pairs at these
+            increasing indices, or of all for None, in a fixed order.
+    """
+
+    name: str
+    image_shape: tuple
+    class_names: tuple
+    num_train: int
+    num_test: int
+    training: Callable
+    test: Callable
+
+
+def load(name, data_dir=None, download=False):
+    """Loads a data set.
+
+    Args:
+        name: one of `NAMES`. 'digits' comes with scikit-learn, the others through
+            tensorflow-datasets.
+        data_dir: folder of tensorflow-datasets, or None for its default.
+        download: whether tensorflow-datasets may download and prepare what is missing.
+
+    Returns:
+        An `ImageData`.
+
+    Raises:
+        ValueError: if the name is unknown.
+        FileNotFoundError: if the data is missing and may not be downloaded.
+    """
+    if name == "digits":
+        return _digits()
+    if name == "cifar10":
+        return _from_tfds(
+            name, "cifar10", "test", (32, 32, 3), _scale, _crop_and_flip, data_dir, download
+        )
+    if name == "imagenette":
+        return _from_tfds(
+            name,
+            "imagenette/320px-v2",
+            "validation",
+            (_IMAGENET_SIZE, _IMAGENET_SIZE, 3),
+            _centre_crop,
+            _random_crop_and_flip,
+            data_dir,
+            download,
+        )
+    if name == "imagenet2012":
+        return _from_tfds(
+            name,
+            "imagenet2012",
+            "validation",
+            (_IMAGENET_SIZE, _IMAGENET_SIZE, 3),
+            _centre_crop,
+            _random_crop_and_flip,
+            data_dir,
+            download,
+        )
+    raise ValueError(f"Unknown data set {name!r}. Known: {', '.join(NAMES)}.")
+
+
+def _digits():
+    digits = sklearn.datasets.load_digits()
+    # Pixels are whole numbers from 0 to 16.
+    images = (digits.images / 16).astype(np.float32)[..., np.newaxis]
+    train_images, test_images, train_labels, test_labels = sklearn.model_selection.train_test_split(
+        images,
+        digits.target.astype(np.int64),
+        test_size=360,
+        random_state=0,
+        stratify=digits.target,
+    )
+
+    def training(batch_size, seed):
+        train = tf.data.Dataset.from_tensor_slices((train_images, train_labels))
+        return train.shuffle(len(train_images), seed=seed).batch(batch_size).prefetch(2)
+
+    return ImageData(
+        name="digits",
+        image_shape=(8, 8, 1),
+        class_names=tuple(str(name) for name in digits.target_names),
+        num_train=len(train_images),
+        num_test=len(test_images),
+        training=training,
+        test=lambda indices: _at(
+            tf.data.Dataset.from_tensor_slices((test_images, test_labels)), indices
+        ),
+    )
+
+
+def _from_tfds(name, tfds_name, test_split, shape, prepare, augment, data_dir, download):
+    builder = tfds.builder(tfds_name, data_dir=data_dir)
+    if not builder.is_prepared():
+        if not download:
+            raise FileNotFoundError(
+                f"The data set '{tfds_name}' is not at {builder.data_path}. Give the folder of "
+                "tensorflow-datasets that holds it with --data_dir, or add --download to fetch and "
+                "prepare it there (imagenet2012 has to be fetched by hand first: see its page in "
+                "the catalog of tensorflow-datasets)."
+            )
+        builder.download_and_prepare()
+    info = builder.info
+    num_train = info.splits["train"].num_examples
+    small = shape[0] <= 64
+
+    def training(batch_size, seed):
+        train = builder.as_dataset(split="train", shuffle_files=True, as_supervised=True)
+        if small:
+            train = train.cache()
+        train = train.shuffle(min(num_train, 50_000 if small else 2_000), seed=seed)
+        train = train.map(
+            lambda image, label: (augment(image), label), num_parallel_calls=tf.data.AUTOTUNE
+        )
+        return train.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+    def test(indices):
+        images = builder.as_dataset(split=test_split, shuffle_files=False, as_supervised=True)
+        return _at(images, indices).map(
+            lambda image, label: (tf.ensure_shape(prepare(image), shape), label),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+
+    return ImageData(
+        name=name,
+        image_shape=shape,
+        class_names=tuple(info.features["label"].names),
+        num_train=num_train,
+        num_test=info.splits[test_split].num_examples,
+        training=training,
+        test=test,
+    )
+
+
+def _at(dataset, indices):
+    if indices is None:
+        return dataset
+    wanted = tf.constant(indices, tf.int64)
+    return (
+        dataset.enumerate()
+        .filter(lambda index, example: tf.reduce_any(index == wanted))
+        .map(lambda index, example: example)
+    )
+
+
+def _scale(image):
+    return tf.cast(image, tf.float32) / 255
+
+
+def _crop_and_flip(image):
+    padded = tf.pad(_scale(image), [[4, 4], [4, 4], [0, 0]])
+    return tf.image.random_flip_left_right(tf.image.random_crop(padded, (32, 32, 3)))
+
+
+def _resize(image, size):
+    return tf.clip_by_value(tf.image.resize(image, size, antialias=True), 0.0, 1.0)
+
+
+def _centre_crop(image):
+    image = _scale(image)
+    size = tf.cast(tf.shape(image)[:2], tf.float32)
+    scale = _IMAGENET_SHORT_SIDE / tf.reduce_min(size)
+    image = _resize(image, tf.cast(tf.round(size * scale), tf.int32))
+    return tf.image.resize_with_crop_or_pad(image, _IMAGENET_SIZE, _IMAGENET_SIZE)
+
+
+def _random_crop_and_flip(image):
+    start, size, _ = tf.image.sample_distorted_bounding_box(
+        tf.shape(image),
+        bounding_boxes=tf.zeros([1, 0, 4]),
+        area_range=(0.25, 1.0),
+        aspect_ratio_range=(0.75, 4 / 3),
+        use_image_if_no_bounding_boxes=True,
+    )
+    crop = _resize(_scale(tf.slice(image, start, size)), (_IMAGENET_SIZE, _IMAGENET_SIZE))
+    crop = tf.ensure_shape(crop, (_IMAGENET_SIZE, _IMAGENET_SIZE, 3))
+    return tf.image.random_flip_left_right(crop)

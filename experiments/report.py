@@ -1,0 +1,32 @@
+"""Turns certification files into the paper's table, certified accuracy at radii, and a plot.
+
+    python -m experiments.report runs/cifar_ls runs/cifar_is --output_dir=runs/comparison
+
+Each argument is a certification file (of this package, or any file in the format of Cohen et al.),
+or the folder of a training run.
+"""
+
+from absl import flags
+
+from experiments import command_line
+from experiments.reporting import write_report
+
+flags.DEFINE_string("output_dir", "report", "Folder for report.md and certified_accuracy.png.")
+flags.adopt_module_key_flags(command_line)
+
+
+def main(argv):
+    """Reports."""
+    paths = argv[1:]
+    if not paths:
+        raise ValueError(
+            "Nothing to report. Give certification files or folders of training runs, for example "
+            "`python -m experiments.report runs/cifar_ls runs/cifar_is`."
+        )
+    directory = flags.FLAGS.output_dir
+    print(write_report(paths, directory))
+    print(f"Wrote {directory}/report.md and {directory}/certified_accuracy.png.")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,159 @@
+"""Tables and pictures of certification files."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from lsrs_tf.evaluation.metrics import average_certified_radius, certified_accuracy
+from lsrs_tf.evaluation.plots import plot_certified_accuracy
+from lsrs_tf.files import written_whole
+from lsrs_tf.smoothing import records
+
+_UNKNOWN = "-"
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One certification file, ready for tables.
+
+    Attributes:
+        path: the file.
+        records: list of `records.Record`, at least one.
+    """
+
+    path: pathlib.Path
+    records: list
+
+    @property
+    def radii(self):
+        """Float array of the certified radii."""
+        return np.array([record.radius for record in self.records])
+
+    @property
+    def correct(self):
+        """Bool array, whether the certified class is the true one."""
+        return np.array([record.correct for record in self.records])
+
+    @property
+    def replaced(self):
+        """Fraction of layers that is orthogonal, such as '9/18', or '-' if unknown."""
+        return self.records[0].extra.get("replaced", _UNKNOWN)
+
+    @property
+    def defense(self):
+        """'LS-RS', 'IS-RS' (nothing replaced) or '-'."""
+        if self.replaced == _UNKNOWN:
+            return _UNKNOWN
+        return "IS-RS" if self.replaced.startswith("0/") else "LS-RS"
+
+    @property
+    def sigma(self):
+        """Standard deviation of the noise, as text."""
+        return self.records[0].extra.get("sigma", _UNKNOWN)
+
+    @property
+    def name(self):
+        """A name for a legend."""
+        if self.defense == _UNKNOWN:
+            return self.path.stem
+        return f"{self.defense} {self.replaced}, sigma {self.sigma}"
+
+
+def read_run(path):
+    """Reads a certification file.
+
+    Args:
+        path: the file, or the folder of a training run that holds `certified.tsv`.
+
+    Returns:
+        A `Run`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or holds no image.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        path = path / "certified.tsv"
+    found = records.read(path)
+    if not found:
+        raise ValueError(f"{path} holds no certified image yet.")
+    return Run(path, found)
+
+
+def paper_table(runs):
+    """Returns the table of the LS-RS paper (tables 1 to 3) in Markdown, a row per run.
+
+    Accuracy is that of the smoothed classifier: certified with the true class at any radius. A
+    column of abstentions and one of the number of images stand beside the paper's.
+    """
+    lines = [
+        "| defense | sigma | replaced | ACR | accuracy (%) | time (s/example) | abstained (%) "
+        "| images |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for run in runs:
+        seconds = np.mean([record.seconds for record in run.records])
+        abstained = np.mean([record.predict == -1 for record in run.records])
+        cells = [
+            run.defense,
+            run.sigma,
+            run.replaced,
+            f"{average_certified_radius(run.radii, run.correct):.3f}",
+            f"{100 * certified_accuracy(run.radii, run.correct, 0.0):.2f}",
+            f"{seconds:.3f}",
+            f"{100 * abstained:.2f}",
+            str(len(run.records)),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def radius_table(runs, step=0.25):
+    """Returns a Markdown table of certified accuracy (%) at radii, a row per run.
+
+    Args:
+        runs: list of `Run`.
+        step: float, distance of the radii, which go from 0 to the largest certified one.
+    """
+    largest = max(run.radii.max() for run in runs)
+    grid = np.arange(0, largest + step, step)
+    lines = [
+        "| certified accuracy (%) at radius | " + " | ".join(f"{at:.2f}" for at in grid) + " |",
+        "|---" * (len(grid) + 1) + "|",
+    ]
+    for run in runs:
+        cells = [f"{100 * certified_accuracy(run.radii, run.correct, at):.1f}" for at in grid]
+        lines.append(f"| {run.name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def write_report(paths, directory):
+    """Writes `report.md` and `certified_accuracy.png`.
+
+    Args:
+        paths: list of certification files or folders of training runs.
+        directory: folder to write to.
+
+    Returns:
+        The text of the report.
+    """
+    runs = [read_run(path) for path in paths]
+    directory = pathlib.Path(directory)
+    text = f"{paper_table(runs)}\n{radius_table(runs)}"
+    figure = plot_certified_accuracy(
+        {name: (run.radii, run.correct) for name, run in _distinct_names(runs).items()}
+    )
+    with written_whole(directory / "certified_accuracy.png") as path:
+        figure.savefig(path, dpi=150)
+    with written_whole(directory / "report.md") as path:
+        path.write_text(f"{text}\n![Certified accuracy](certified_accuracy.png)\n")
+    return text
+
+
+def _distinct_names(runs):
+    names = [run.name for run in runs]
+    return {
+        run.name if names.count(run.name) == 1 else f"{run.name} ({run.path})": run for run in runs
+    }

@@ -1,0 +1,78 @@
+"""What a training run leaves on disk, and where."""
+
+import json
+import pathlib
+
+from lsrs_tf.files import written_whole
+
+
+class RunDirectory:
+    """The folder of one training run.
+
+    Args:
+        path: the folder; it is created when something is written.
+
+    Attributes:
+        path: `pathlib.Path` of the folder.
+        model: path of the trained model.
+        checkpoints: folder of the checkpoints, gone once training has finished.
+        certified: path of the certification file.
+        report: folder of table and plot.
+        saved_model: folder of the exported versions.
+    """
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.model = self.path / "model.keras"
+        self.checkpoints = self.path / "checkpoints"
+        self.certified = self.path / "certified.tsv"
+        self.report = self.path / "report"
+        self.saved_model = self.path / "saved_model"
+        self._settings = self.path / "settings.json"
+
+    def claim(self, settings):
+        """Records the settings of a run, or checks that they are those of the run begun here.
+
+        Args:
+            settings: dict of what decides the trained weights, JSON values only.
+
+        Raises:
+            FileExistsError: if the folder holds a run of other settings.
+        """
+        if not self._settings.is_file():
+            if self.model.exists() or self.checkpoints.exists():
+                raise FileExistsError(
+                    f"{self.path} holds a model but no settings.json, so that nobody can tell how "
+                    "it was trained. Choose another --output_dir."
+                )
+            with written_whole(self._settings) as path:
+                path.write_text(json.dumps(settings, indent=2) + "\n")
+            return
+        before = self.settings()
+        changed = [
+            f"{name}: {before.get(name)!r} before, {settings.get(name)!r} now"
+            for name in sorted({*before, *settings})
+            if before.get(name) != settings.get(name)
+        ]
+        if changed:
+            raise FileExistsError(
+                f"{self.path} holds a run of other settings ({'; '.join(changed)}). Choose another "
+                "--output_dir, or remove that folder."
+            )
+
+    def settings(self):
+        """Returns the recorded settings.
+
+        Raises:
+            FileNotFoundError: if no run was begun here.
+            ValueError: if the file is damaged.
+        """
+        if not self._settings.is_file():
+            raise FileNotFoundError(
+                f"There is no training run in {self.path} (no settings.json). Train one with "
+                "`python -m experiments.train --output_dir=...`."
+            )
+        try:
+            return json.loads(self._settings.read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{self._settings} is damaged: {error}.") from error

@@ -1,0 +1,167 @@
+"""Trains a model that is smoothed in its latent space.
+
+Then, by flag, certifies it, reports and exports. A run that was interrupted goes on from its last
+finished epoch, or from its last certified image, when the same command is given again.
+
+    python -m experiments.train --flagfile=digits_ls.flags
+"""
+
+import shutil
+
+import keras
+from absl import flags
+
+from experiments import (
+    certification_flags,
+    checkpoints,
+    command_line,
+    data_flags,
+    datasets,
+    training,
+)
+from experiments.certifying import certify_test_images, evenly_spread
+from experiments.reporting import write_report
+from experiments.run_directory import RunDirectory
+from export.saved_model import export_saved_model
+from lsrs_tf.files import written_whole
+
+flags.DEFINE_enum("dataset", None, datasets.NAMES, "Data set.")
+flags.DEFINE_enum("model", None, training.MODELS, "Architecture.")
+flags.DEFINE_integer("orthogonal_layers", None, "Layers in the encoder; 0 smooths input space.")
+flags.DEFINE_integer("width", None, "Channels of the first stage.", lower_bound=1)
+flags.DEFINE_integer("widen_factor", None, "Widening of wide_resnet34.", lower_bound=1)
+flags.DEFINE_float("sigma", None, "Standard deviation of the noise in the latent.")
+flags.DEFINE_integer("epochs", None, "Epochs to train.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 128, "Images in a training batch.", lower_bound=1)
+flags.DEFINE_float("learning_rate", 0.01, "Initial learning rate.", lower_bound=0.0)
+flags.DEFINE_integer(
+    "learning_rate_decay_epochs", 30, "Epochs after which the rate is divided by 10.", lower_bound=1
+)
+flags.DEFINE_float("momentum", 0.9, "Momentum of the optimizer.", lower_bound=0.0)
+flags.DEFINE_integer("steps_per_epoch", None, "Shortens the epochs, to try things.", lower_bound=1)
+flags.DEFINE_string("output_dir", None, "Folder of the run.")
+flags.DEFINE_boolean("certify", False, "Certify the test images at the end.")
+flags.DEFINE_boolean("report", False, "Write table and plot at the end (needs --certify).")
+flags.DEFINE_boolean("export", False, "Write a SavedModel at the end.")
+flags.mark_flags_as_required(
+    ["dataset", "model", "orthogonal_layers", "sigma", "epochs", "output_dir"]
+)
+
+# What decides the trained weights; a folder holds one run of these.
+_SETTINGS = (
+    "dataset",
+    "model",
+    "orthogonal_layers",
+    "width",
+    "widen_factor",
+    "sigma",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "learning_rate_decay_epochs",
+    "momentum",
+    "steps_per_epoch",
+    "seed",
+)
+flags.adopt_module_key_flags(certification_flags)
+flags.adopt_module_key_flags(command_line)
+flags.adopt_module_key_flags(data_flags)
+
+
+def main(argv):
+    """Trains, and goes on to whatever the flags ask for."""
+    if len(argv) > 1:
+        raise ValueError(f"Unexpected arguments: {' '.join(argv[1:])}. Flags begin with --.")
+    flag = flags.FLAGS
+    if flag.report and not flag.certify:
+        raise ValueError("--report needs --certify, which gives it something to report.")
+    data = datasets.load(flag.dataset, flag.data_dir, flag.download)
+    run = RunDirectory(flag.output_dir)
+    run.claim({name: getattr(flag, name) for name in _SETTINGS})
+    model = _trained_model(run, data)
+    _evaluate(model, data)
+    if flag.certify:
+        certify_test_images(
+            model,
+            data,
+            run.certified,
+            training.fraction_replaced(flag.model, flag.orthogonal_layers),
+            evenly_spread(data.num_test, flag.num_images),
+            None,
+            flag.n0,
+            flag.n,
+            flag.alpha,
+            flag.seed,
+            flag.certify_batch_size,
+        )
+        print(f"Wrote {run.certified}.")
+    if flag.report:
+        print(write_report([run.certified], run.report))
+        print(f"Wrote {run.report}/report.md and {run.report}/certified_accuracy.png.")
+    if flag.export:
+        version = export_saved_model(
+            model,
+            run.saved_model,
+            None,
+            flag.n0,
+            flag.n,
+            flag.alpha,
+            flag.certify_batch_size,
+        )
+        print(f"Wrote {version}.")
+
+
+def _trained_model(run, data):
+    flag = flags.FLAGS
+    if run.model.is_file():
+        print(f"{run.model} is trained already.")
+        return checkpoints.load_model(run.model)
+    keras.utils.set_random_seed(flag.seed)
+    model, epochs_done = checkpoints.restore_newest(run.checkpoints)
+    if model is None:
+        model = _compiled_model(data)
+    else:
+        print(f"Resuming after epoch {epochs_done} of {flag.epochs}.")
+    if epochs_done < flag.epochs:
+        train = data.training(flag.batch_size, flag.seed)
+        training.fit(model, train, flag.epochs, run.path, epochs_done, flag.steps_per_epoch)
+    with written_whole(run.model) as path:
+        model.save(path)
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    print(f"Wrote {run.model}.")
+    return model
+
+
+def _compiled_model(data):
+    flag = flags.FLAGS
+    model = training.build_model(
+        flag.model,
+        flag.orthogonal_layers,
+        flag.width,
+        flag.widen_factor,
+        len(data.class_names),
+        data.image_shape,
+        flag.sigma,
+    )
+    steps = flag.steps_per_epoch or -(-data.num_train // flag.batch_size)
+    rate = training.step_decay(
+        flag.learning_rate, flag.learning_rate_decay_epochs, steps, flag.epochs
+    )
+    model.compile(
+        optimizer=keras.optimizers.SGD(rate, momentum=flag.momentum),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    model.summary()
+    return model
+
+
+def _evaluate(model, data):
+    scores = model.evaluate(
+        data.test(None).batch(flags.FLAGS.batch_size), return_dict=True, verbose=0
+    )
+    print(f"Accuracy of the base classifier without noise: {100 * scores['accuracy']:.2f} %.")
+
+
+if __name__ == "__main__":
+    command_line.run(main)

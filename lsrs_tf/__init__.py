@@ -1,0 +1,21 @@
+"""Certified image classifiers by latent space randomized smoothing (LS-RS).
+
+Source: Zeng, Su and Huang, "Certified Defense via Latent Space Randomized Smoothing with Orthogonal
+Encoders" (2021).
+"""
+
+import keras as _keras
+
+if _keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        "lsrs_tf needs Keras on its TensorFlow backend. Received: "
+        f"keras.backend.backend() = '{_keras.backend.backend()}'. Set the environment variable "
+        "KERAS_BACKEND=tensorflow before Keras is first imported."
+    )
+
+from lsrs_tf import layers, models  # noqa: E402  (the backend is checked first)
+from lsrs_tf.lipschitz import lipschitz_bound  # noqa: E402
+from lsrs_tf.smoothing.certification import certify, predict  # noqa: E402
+from lsrs_tf.version import __version__  # noqa: E402
+
+__all__ = ["__version__", "certify", "layers", "lipschitz_bound", "models", "predict"]

@@ -1,0 +1,42 @@
+"""Metrics of a certified test set.
+
+A certificate counts only if the certified class is the true one; abstentions count as errors.
+"""
+
+import numpy as np
+
+
+def certified_accuracy(radii, correct, at):
+    """Returns the fraction of images certified with the true class at a radius of at least `at`.
+
+    Args:
+        radii: float array [images], certified L2 radii.
+        correct: bool array [images], whether the certified class is the true one.
+        at: float, L2 radius; at 0 this is the accuracy of the smoothed classifier.
+    """
+    radii, correct = _checked(radii, correct)
+    return float(np.mean(correct & (radii >= at)))
+
+
+def average_certified_radius(radii, correct):
+    """Returns the ACR: the mean over all images of the radius, or 0 where the class is wrong.
+
+    Source: Zhai et al., "MACER" (2020); LS-RS paper, section 4. Alone it is a poor metric, because
+    a few large radii can outweigh many images; report certified accuracy beside it.
+
+    Args:
+        radii: float array [images], certified L2 radii.
+        correct: bool array [images], whether the certified class is the true one.
+    """
+    radii, correct = _checked(radii, correct)
+    return float(np.mean(np.where(correct, radii, 0.0)))
+
+
+def _checked(radii, correct):
+    radii, correct = np.asarray(radii, np.float64), np.asarray(correct, bool)
+    if radii.shape != correct.shape or radii.ndim != 1 or not radii.size:
+        raise ValueError(
+            "Metrics need one radius and one correctness for each image, and at least one image. "
+            f"Received: shapes {radii.shape} and {correct.shape}"
+        )
+    return radii, correct

@@ -1,0 +1,54 @@
+"""Which Keras models are plain graphs of layers, so that their parts can be taken one by one."""
+
+import keras
+
+
+def is_sequential(layer):
+    """Returns whether layer is exactly a `keras.Sequential`, not a subclass of it."""
+    return type(layer) is keras.Sequential
+
+
+def is_functional(layer):
+    """Returns whether layer is exactly a functional `keras.Model`, not a subclass of it.
+
+    Keras gives functional models a class of their own that is not public; a model whose `call`
+    somebody changed has another.
+    """
+    tensor = keras.Input((1,))
+    return type(layer) is type(keras.Model(tensor, tensor))
+
+
+def nodes_in_order(model):
+    """Returns the calls of layers that make up a functional model, inputs first.
+
+    Args:
+        model: a functional `keras.Model`.
+
+    Returns:
+        List of (layer, input tensors, output tensors).
+
+    Raises:
+        ValueError: if an operation is not a layer, or a layer was called with arguments beside its
+            inputs (`training=True`, say), because then it does not behave as the layer alone.
+    """
+    calls = []
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            if not isinstance(node.operation, keras.Layer):
+                raise ValueError(
+                    f"Model '{model.name}' applies the operation '{node.operation.name}' "
+                    f"({type(node.operation).__name__}), which is not a layer: nothing is known "
+                    "about its Lipschitz constant. Use layers only in an encoder."
+                )
+            given = {
+                name: value for name, value in node.arguments.kwargs.items() if value is not None
+            }
+            if given or len(node.arguments.args) > 1:
+                raise ValueError(
+                    f"Layer '{node.operation.name}' ({type(node.operation).__name__}) of model "
+                    f"'{model.name}' is called with extra arguments, which may change what it "
+                    f"does. Received: {given or node.arguments.args[1:]}. Call it on its input "
+                    "alone."
+                )
+            calls.append((node.operation, node.input_tensors, node.outputs))
+    return calls

@@ -1,0 +1,56 @@
+import keras
+
+from lsrs_tf.layers.arguments import positive_integer
+
+
+@keras.saving.register_keras_serializable("lsrs_tf")
+class GroupSort(keras.layers.Layer):
+    """Sorts groups of neighbouring channels in ascending order.
+
+    Source: Anil, Lucas and Grosse, "Sorting out Lipschitz function approximation" (2019). Sorting
+    permutes the values of each input, so norms of values and of gradients are kept, and two inputs
+    never move apart: the Lipschitz constant is 1. It is not an isometry.
+
+    Args:
+        group_size: int, the number of channels in a group; it must divide the channels.
+
+    Input shape: `[..., channels]`. Output shape: the same.
+    """
+
+    def __init__(self, group_size=2, **kwargs):
+        super().__init__(**kwargs)
+        self.group_size = positive_integer(group_size, "group_size", type(self).__name__)
+
+    def build(self, input_shape):
+        """Checks that whole groups fill the channels."""
+        channels = input_shape[-1]
+        if channels is None or channels % self.group_size:
+            raise ValueError(
+                f"{type(self).__name__} needs a known number of channels that its group size "
+                f"divides. Received: input_shape={tuple(input_shape)}, "
+                f"group_size={self.group_size}. Change the filters of the layer before it."
+            )
+        self.built = True
+
+    def call(self, inputs):
+        """Returns `inputs` with every group of channels sorted."""
+        groups = keras.ops.reshape(
+            inputs,
+            (-1, *inputs.shape[1:-1], inputs.shape[-1] // self.group_size, self.group_size),
+        )
+        if self.group_size == 2:
+            # The common case, without the cost of a general sort.
+            ordered = keras.ops.stack(
+                [keras.ops.min(groups, axis=-1), keras.ops.max(groups, axis=-1)], axis=-1
+            )
+        else:
+            ordered = keras.ops.sort(groups, axis=-1)
+        return keras.ops.reshape(ordered, (-1, *inputs.shape[1:]))
+
+    def compute_output_shape(self, input_shape):
+        """Returns `input_shape`."""
+        return input_shape
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "group_size": self.group_size}

@@ -1,0 +1,68 @@
+import keras
+import tensorflow as tf
+
+from lsrs_tf.layers import cayley
+from lsrs_tf.layers.arguments import known_image_shape, positive_integer, positive_pair
+from lsrs_tf.layers.invertible_downsampling import InvertibleDownsampling
+
+
+@keras.saving.register_keras_serializable("lsrs_tf")
+class SpectralConv2D(keras.layers.Layer):
+    """Circular convolution that holds its matrices of all frequencies as a fixed weight.
+
+    This is what an `OrthogonalConv2D` becomes when its encoder is frozen: the transform has been
+    evaluated once, and nothing is left that could go stale. It is not trained.
+
+    Args:
+        filters: int, the number of output channels.
+        strides: int or pair of ints, an invertible downsampling before the convolution.
+        use_bias: bool, whether to add a bias.
+
+    Input shape: `[batch, height, width, channels]`, all but the batch known.
+
+    Output shape: `[batch, height / strides, width / strides, filters]`.
+    """
+
+    def __init__(self, filters, strides=1, use_bias=True, **kwargs):
+        super().__init__(**{**kwargs, "trainable": False})
+        name = type(self).__name__
+        self.filters = positive_integer(filters, "filters", name)
+        self.strides = positive_pair(strides, "strides", name)
+        self.use_bias = use_bias
+        self.downsampling = InvertibleDownsampling(self.strides, dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        """Creates `spectrum`, laid out as `OrthogonalConv2D.stacked_spectrum`, and `bias`."""
+        self.downsampling.build(input_shape)
+        _, height, width, channels = self.downsampling.compute_output_shape(input_shape)
+        self.spectrum = self.add_weight(
+            name="spectrum",
+            shape=(height, width // 2 + 1, 2 * self.filters, channels),
+            initializer="zeros",
+            trainable=False,
+        )
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias", shape=(self.filters,), initializer="zeros", trainable=False
+            )
+        self.built = True
+
+    def call(self, inputs):
+        """Returns the convolution of `inputs`."""
+        images = self.downsampling(inputs)
+        outputs = cayley.apply_stacked_spectrum(images, tf.convert_to_tensor(self.spectrum))
+        return outputs + tf.convert_to_tensor(self.bias) if self.use_bias else outputs
+
+    def compute_output_shape(self, input_shape):
+        """Returns the output shape for `input_shape`."""
+        known_image_shape(input_shape, type(self).__name__)
+        return (*self.downsampling.compute_output_shape(input_shape)[:3], self.filters)
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "strides": self.strides,
+            "use_bias": self.use_bias,
+        }

@@ -1,0 +1,7 @@
+"""Models that are smoothed in their latent space."""
+
+from lsrs_tf.models.convnet import convnet
+from lsrs_tf.models.latent_smoothing import LatentSmoothingModel
+from lsrs_tf.models.resnet import resnet18, wide_resnet34
+
+__all__ = ["LatentSmoothingModel", "convnet", "resnet18", "wide_resnet34"]

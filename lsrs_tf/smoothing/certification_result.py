@@ -1,0 +1,38 @@
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class CertificationResult:
+    """The certificates of a set of images, in their order.
+
+    Each certificate says: no change of the image with an L2 norm below its radius changes the
+    label of the smoothed classifier. Each one alone fails with probability at most alpha.
+
+    Attributes:
+        labels: int64 [images], the certified class, -1 for abstention.
+        radii: float64 [images], L2 radius in units of pixels in [0, 1], rounded down; 0.0 for
+            abstention.
+        p_lower: float64 [images], lower bound of the probability of the selected class.
+        counts: int64 [images, classes], votes of the estimation samples.
+        selection_counts: int64 [images, classes], votes of the selection samples.
+        sigma: float, standard deviation of the noise in the latent.
+        n0: int, selection samples per image.
+        n: int, estimation samples per image.
+        alpha: float.
+        seed: int.
+        lipschitz: float, the bound of the encoder's Lipschitz constant that was divided by.
+    """
+
+    labels: np.ndarray
+    radii: np.ndarray
+    p_lower: np.ndarray
+    counts: np.ndarray
+    selection_counts: np.ndarray
+    sigma: float
+    n0: int
+    n: int
+    alpha: float
+    seed: int
+    lipschitz: float

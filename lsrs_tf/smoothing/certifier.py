@@ -1,0 +1,74 @@
+from lsrs_tf.smoothing import confidence, noise
+from lsrs_tf.smoothing.certificate import Certificate
+from lsrs_tf.smoothing.smoothed_classifier import SmoothedClassifier
+
+
+class Certifier:
+    """Certifies images one at a time with a fixed number of samples.
+
+    Cohen et al. (2019), algorithm CERTIFY, in the latent (LS-RS paper, theorem 1): n0 samples
+    select a class, n other samples bound its probability from below, and the radius in the latent
+    is divided by the encoder's Lipschitz bound.
+
+    Args:
+        model: built `LatentSmoothingModel`. Its encoder is frozen here; later training does not
+            reach the certificates.
+        sigma: float above 0, standard deviation of the noise in the latent, or None for the
+            model's.
+        n0: int, samples that select the class.
+        n: int, samples that estimate its probability.
+        alpha: float in (0, 1), probability that one certificate is wrong.
+        seed: int, seed of the noise.
+        batch_size: int, noisy samples in one pass of the head.
+        jit_compile: bool, whether XLA compiles the passes of the head, or None for where it pays:
+            on a GPU.
+
+    Attributes:
+        classifier: the `SmoothedClassifier`.
+
+    Raises:
+        ValueError: if a setting is impossible, or n too small ever to certify at this alpha.
+    """
+
+    def __init__(
+        self,
+        model,
+        sigma=None,
+        n0=100,
+        n=100_000,
+        alpha=0.001,
+        seed=0,
+        batch_size=256,
+        jit_compile=None,
+    ):
+        self.alpha = confidence.check_alpha(alpha)
+        if n0 < 1:
+            raise ValueError(f"`n0` must be at least 1. Received: n0={n0}")
+        smallest = confidence.smallest_certifying_n(self.alpha)
+        if n < smallest:
+            raise ValueError(
+                f"With n={n} samples nothing can be certified at alpha={alpha}, not even when all "
+                f"of them agree. Use n={smallest} or more (100,000 is customary)."
+            )
+        self.n0 = int(n0)
+        self.n = int(n)
+        self.seed = int(seed)
+        self.classifier = SmoothedClassifier(model, sigma, batch_size, jit_compile)
+
+    def certify(self, image):
+        """Returns the `Certificate` of one checked float32 image."""
+        selection_counts, counts = self.classifier.count(
+            image, [(noise.SELECTION, self.n0), (noise.ESTIMATION, self.n)], self.seed
+        )
+        label = int(selection_counts.argmax())
+        p_lower = confidence.lower_confidence_bound(int(counts[label]), self.n, self.alpha)
+        radius = confidence.certified_radius(
+            p_lower, self.classifier.sigma, self.classifier.lipschitz
+        )
+        return Certificate(
+            label=label if radius > 0 else -1,
+            radius=radius,
+            p_lower=p_lower,
+            counts=counts,
+            selection_counts=selection_counts,
+        )

@@ -1,0 +1,80 @@
+"""Reproducible Gaussian noise: every noisy sample has one place in one random stream.
+
+A stream belongs to a seed, an image (by its content) and a purpose. Sample i of a stream is the
+same whatever is drawn with it, before it or after it, so that counts do not depend on the order of
+the images, on how many samples a pass of the head takes, or on a restart.
+
+The random integers are the same on every device, compiled or not. The normal numbers made from them
+may differ in their last bit from one kind of processor or compiler to another.
+"""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+SELECTION = 0
+ESTIMATION = 1
+PREDICTION = 2
+
+_PHILOX = 1
+# Philox makes four 32-bit integers for each value of its counter.
+_INTEGERS_PER_COUNT = 4
+# Every sample takes whole vectors of 16 numbers for each half of the Box-Muller transform: the
+# last, incomplete vector of a tensor would be rounded by other code than the rest.
+_INTEGERS_PER_BLOCK = 32
+
+
+def stream(seed, image, purpose):
+    """Returns the random stream of one image for one purpose.
+
+    To be called outside of XLA, which would derive another stream.
+
+    Args:
+        seed: int64 scalar tensor or int, the user's seed.
+        image: float32 tensor of one image. Its content decides, not its place in a data set.
+        purpose: `SELECTION`, `ESTIMATION` or `PREDICTION`. Their streams are disjoint, which the
+            validity of a certificate rests on.
+
+    Returns:
+        uint64 tensor [3]: the key of the generator and the start of its 128-bit counter.
+    """
+    fingerprint = tf.bitcast(tf.fingerprint(image[tf.newaxis])[0], tf.int64)
+    seeds = tf.random.experimental.stateless_fold_in(
+        tf.stack([tf.cast(seed, tf.int64), fingerprint]), tf.cast(purpose, tf.int64), alg="philox"
+    )
+    start = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seeds)
+    return tf.concat([start.key, start.counter], axis=0)
+
+
+def standard_normal(stream, first, samples, shape):
+    """Returns samples `first` to `first + samples - 1` of a stream.
+
+    Box and Muller (1958), from 32-bit integers: numbers up to 6.7 in size occur.
+
+    Args:
+        stream: uint64 tensor [3], see `stream`.
+        first: int64 scalar tensor, number of the first sample.
+        samples: int, how many.
+        shape: static shape of one sample.
+
+    Returns:
+        float32 tensor [samples, *shape] of independent standard normal numbers.
+    """
+    size = math.prod(shape)
+    integers = -(-size // _INTEGERS_PER_BLOCK) * _INTEGERS_PER_BLOCK
+    # The low word of the counter starts at zero and never comes near its end.
+    offset = tf.cast(tf.cast(first, tf.int64) * (integers // _INTEGERS_PER_COUNT), tf.uint64)
+    bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=[samples, integers],
+        key=stream[:1],
+        counter=tf.stack([stream[1] + offset, stream[2]]),
+        alg=_PHILOX,
+        dtype=tf.uint32,
+    )
+    lengths, angles = tf.split(tf.cast(bits, tf.float32), 2, axis=1)
+    # Half a unit keeps the logarithm finite.
+    lengths = tf.sqrt(-2.0 * tf.math.log((lengths + 0.5) * np.float32(2.0**-32)))
+    angles *= np.float32(2 * np.pi * 2.0**-32)
+    normal = tf.concat([lengths * tf.cos(angles), lengths * tf.sin(angles)], axis=1)
+    return tf.reshape(normal[:, :size], [samples, *shape])

@@ -1,0 +1,119 @@
+import fcntl
+import os
+import pathlib
+
+from lsrs_tf.smoothing import records
+
+
+class RecordFile:
+    """A certification file that is open for appending, and resumes where it was left.
+
+    Every row is on disk before the next image begins. A kill can leave half a row at the end; it is
+    cut off when the file is opened again, and that image is certified again.
+
+    Args:
+        path: the file; it is created with its folder if missing.
+        settings: dict of str to value, in the order of the columns, that all rows must agree on.
+        results: list of str, further columns of each row after the settings.
+
+    Attributes:
+        done: dict of index to `records.Record`, what the file held when it was opened.
+
+    Raises:
+        FileExistsError: if the file was begun with other settings, or another process writes to it.
+        ValueError: if the file is damaged.
+    """
+
+    def __init__(self, path, settings, results):
+        self._path = pathlib.Path(path)
+        self._settings = {name: str(value) for name, value in settings.items()}
+        self._results = list(results)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("ab")
+        try:
+            self._lock()
+            self.done = self._open()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def append(self, idx, label, predict, radius, seconds, results):
+        """Writes the row of one image; see `records.format_row`.
+
+        Args:
+            idx: int, the place of the image in its test set.
+            label: int, the true class.
+            predict: int, the certified class, -1 for abstention.
+            radius: float.
+            seconds: float.
+            results: dict of the further columns named at the beginning.
+
+        Raises:
+            OSError: if the row cannot be written, on a full disk for instance.
+        """
+        extra = [*self._settings.values(), *(results[name] for name in self._results)]
+        self._write(records.format_row(idx, label, predict, radius, seconds, extra))
+
+    def close(self):
+        """Closes the file and lets other processes have it."""
+        self._file.close()
+
+    def _lock(self):
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FileExistsError(
+                f"Another process is writing to {self._path}. Wait for it, or write elsewhere."
+            ) from error
+
+    def _open(self):
+        self._cut_off_half_a_row()
+        header = "\t".join([*records.COLUMNS, *self._settings, *self._results]) + "\n"
+        if self._path.stat().st_size == 0:
+            self._write(header)
+            return {}
+        done = {record.idx: record for record in records.read(self._path)}
+        with self._path.open(encoding="utf-8") as file:
+            found = file.readline()
+        if found != header:
+            raise FileExistsError(
+                f"{self._path} has other columns. Received: {found.split()}, expected: "
+                f"{header.split()}. Write elsewhere, or remove the file."
+            )
+        for record in done.values():
+            changed = [
+                f"{name}={record.extra[name]} before, {value} now"
+                for name, value in self._settings.items()
+                if record.extra[name] != value
+            ]
+            if changed:
+                raise FileExistsError(
+                    f"{self._path} was begun with other settings ({'; '.join(changed)}). Mixing "
+                    "them would make the results meaningless: write elsewhere, or remove the file."
+                )
+        return done
+
+    def _cut_off_half_a_row(self):
+        with self._path.open("rb+") as file:
+            content = file.read()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                file.truncate(whole)
+
+    def _write(self, line):
+        try:
+            self._file.write(line.encode())
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"cannot write to {self._path} ({error.strerror}). The rows before are safe; make "
+                "room and give the same command again",
+            ) from error

@@ -1,0 +1,136 @@
+"""The field's tab-separated certification file, written row by row and resumable.
+
+The first six columns are those of Cohen et al. (2019) and of everybody since: index, label,
+prediction (-1 abstains), radius, correct (0 or 1), time. Further columns hold the counts and all
+settings, so that every row explains itself.
+"""
+
+import csv
+import dataclasses
+import datetime
+import decimal
+import math
+import pathlib
+import re
+
+_DECIMALS = decimal.Decimal("0.000001")
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One certified image, as read from a file.
+
+    Attributes:
+        idx: int, the place of the image in its test set.
+        label: int, the true class.
+        predict: int, the certified class, -1 for abstention.
+        radius: float, certified L2 radius, 0.0 for abstention.
+        correct: bool, whether the certified class is the true one.
+        seconds: float, time taken, or NaN where the file does not tell.
+        extra: dict of str to str, the further columns.
+    """
+
+    idx: int
+    label: int
+    predict: int
+    radius: float
+    correct: bool
+    seconds: float
+    extra: dict
+
+
+COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
+
+
+def rounded_down(value):
+    """Returns a non-negative float as a decimal string of six places that is not above it."""
+    return str(decimal.Decimal(value).quantize(_DECIMALS, rounding=decimal.ROUND_FLOOR))
+
+
+def format_row(idx, label, predict, radius, seconds, extra):
+    """Returns one line of the file, with its line break.
+
+    Args:
+        idx: int, the place of the image in its test set.
+        label: int, the true class.
+        predict: int, the certified class, -1 for abstention.
+        radius: float, written rounded down.
+        seconds: float.
+        extra: list of values of the further columns.
+    """
+    time = str(datetime.timedelta(seconds=seconds))
+    values = [idx, label, predict, rounded_down(radius), int(predict == label), time, *extra]
+    return "\t".join(str(value) for value in values) + "\n"
+
+
+def read(path):
+    """Reads a certification file, of this package or of another one.
+
+    Args:
+        path: the file; a last line without a line break is what a kill left, and is skipped.
+
+    Returns:
+        List of `Record`, in the order of the file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a certification file, or a line of it is damaged.
+    """
+    try:
+        with pathlib.Path(path).open(newline="", encoding="utf-8") as file:
+            lines = file.read().splitlines(keepends=True)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"There is no certification file at {path}. Write one with "
+            "`python -m experiments.certify`."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a text file: {error}.") from error
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()
+    rows = list(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+    if not rows or tuple(rows[0][:6]) != COLUMNS:
+        raise ValueError(
+            f"{path} is not a certification file: its first line must begin with "
+            f"{' '.join(COLUMNS)}, separated by tabs. Received: {lines[:1]}"
+        )
+    return [_record(row, rows[0], path, number) for number, row in enumerate(rows[1:], start=2)]
+
+
+def _record(row, header, path, number):
+    try:
+        if len(row) != len(header):
+            raise ValueError(f"{len(row)} columns instead of {len(header)}")
+        idx, label, predict = (int(entry) for entry in row[:3])
+        radius = float(row[3])
+        if not 0 <= radius < math.inf:
+            raise ValueError(f"radius {row[3]}")
+        if row[4] not in ("0", "1") or (row[4] == "1") != (predict == label):
+            raise ValueError(f"correct is {row[4]}, but the label is {label}, predicted {predict}")
+        if predict == -1 and radius > 0:
+            raise ValueError(f"an abstention with radius {radius}")
+        return Record(
+            idx=idx,
+            label=label,
+            predict=predict,
+            radius=radius,
+            correct=row[4] == "1",
+            seconds=_seconds(row[5]),
+            extra=dict(zip(header[6:], row[6:], strict=True)),
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"Line {number} of {path} is damaged: {error}. Remove the line; the image will be "
+            "certified again when certification resumes."
+        ) from error
+
+
+def _seconds(text):
+    match = re.fullmatch(r"(?:(\d+) days?, )?(\d+):(\d\d):(\d\d(?:\.\d+)?)", text)
+    if match is None:
+        try:
+            return float(text)
+        except ValueError:
+            raise ValueError(f"time {text!r}") from None
+    days, hours, minutes, seconds = match.groups()
+    return ((int(days or 0) * 24 + int(hours)) * 60 + int(minutes)) * 60 + float(seconds)

@@ -1,0 +1,142 @@
+import numpy as np
+import tensorflow as tf
+
+from lsrs_tf.layers import xla
+from lsrs_tf.lipschitz import lipschitz_bound
+from lsrs_tf.smoothing import noise, votes
+
+
+class SmoothedClassifier:
+    """The smoothed classifier of a model: an encoder run once per image, a head run many times.
+
+    It holds a frozen copy of the encoder and a proven bound of its Lipschitz constant. The head is
+    the model's own. Every image is encoded alone, so that its latent is the same to the last bit
+    whatever comes with it.
+
+    Args:
+        model: built `LatentSmoothingModel`.
+        sigma: float above 0, standard deviation of the noise in the latent, or None for the
+            model's.
+        batch_size: int, noisy samples in one pass of the head.
+        jit_compile: bool, whether XLA compiles the passes of the head, or None for where it pays:
+            on a GPU.
+
+    Attributes:
+        image_shape: tuple, (height, width, channels).
+        latent_shape: tuple, the shape of one latent.
+        num_classes: int.
+        sigma: float, the standard deviation as the noise has it in float32.
+        lipschitz: float, upper bound of the encoder's Lipschitz constant.
+        encoder: the frozen encoder.
+
+    Raises:
+        ValueError: if the encoder has no proven bound, sigma is not above 0, or the head does not
+            give [batch, classes].
+    """
+
+    def __init__(self, model, sigma=None, batch_size=256, jit_compile=None):
+        sigma = model.sigma if sigma is None else sigma
+        if not (np.isscalar(sigma) and np.isfinite(sigma) and np.float32(sigma) > 0):
+            raise ValueError(
+                "`sigma` must be a number above 0, the standard deviation of the noise in the "
+                f"latent. Received: sigma={sigma!r}"
+            )
+        if batch_size < 1:
+            raise ValueError(f"`batch_size` must be at least 1. Received: batch_size={batch_size}")
+        # The noise is float32, and so is its standard deviation: the radius must use that one.
+        self.sigma = float(np.float32(sigma))
+        self.batch_size = int(batch_size)
+        self.encoder = model.freeze_encoder()
+        self.lipschitz = lipschitz_bound(self.encoder)
+        self.image_shape = tuple(self.encoder.input_shape[1:])
+        self.latent_shape = tuple(self.encoder.output_shape[1:])
+        if None in (*self.image_shape, *self.latent_shape):
+            raise ValueError(
+                "The encoder must know the size of its images and latents. Received: images "
+                f"{self.image_shape}, latents {self.latent_shape}."
+            )
+        self._head = model.head
+        self.num_classes = self._checked_num_classes()
+        jit_compile = xla.worthwhile() if jit_compile is None else jit_compile
+        self._count_chunk = tf.function(self._votes_of_chunk, jit_compile=jit_compile)
+        self._count = tf.function(
+            self.votes,
+            input_signature=[
+                tf.TensorSpec(self.image_shape, tf.float32),
+                tf.TensorSpec(self.latent_shape, tf.float32),
+                tf.TensorSpec([], tf.int64),
+                tf.TensorSpec([], tf.int64),
+                tf.TensorSpec([], tf.int64),
+            ],
+        )
+        self._encode = tf.function(
+            self.latent, input_signature=[tf.TensorSpec(self.image_shape, tf.float32)]
+        )
+
+    def count(self, image, purposes_and_samples, seed):
+        """Counts the votes of noisy copies of one image.
+
+        Args:
+            image: float32 array of `image_shape`, checked.
+            purposes_and_samples: list of (purpose, samples), see `noise.stream`.
+            seed: int.
+
+        Returns:
+            List of int64 arrays [classes], one for each purpose.
+        """
+        image = tf.convert_to_tensor(image, tf.float32)
+        latent = self._encode(image)
+        return [
+            self._count(image, latent, seed, purpose, samples).numpy()
+            for purpose, samples in purposes_and_samples
+        ]
+
+    def warm_up(self):
+        """Traces and compiles, so that the time of the first image is that of any other."""
+        self.count(np.zeros(self.image_shape, np.float32), [(noise.SELECTION, 1)], seed=0)
+
+    def latent(self, image):
+        """Returns the float32 latent of one image, a tensor of `image_shape`; for use in graphs."""
+        return tf.cast(self.encoder(image[tf.newaxis], training=False)[0], tf.float32)
+
+    def votes(self, image, latent, seed, purpose, samples):
+        """Counts votes for one latent; for use in graphs.
+
+        Args:
+            image: float32 tensor; its content names the random stream.
+            latent: float32 tensor, the image's latent.
+            seed: int64 scalar tensor.
+            purpose: int64 scalar tensor, see `noise.stream`.
+            samples: int64 scalar tensor.
+
+        Returns:
+            int64 tensor [classes].
+        """
+        stream = noise.stream(seed, image, purpose)
+        return votes.count_votes(
+            lambda first, last: self._count_chunk(latent, stream, first, last),
+            samples,
+            self.batch_size,
+            self.num_classes,
+        )
+
+    def _votes_of_chunk(self, latent, stream, first, last):
+        latent = tf.ensure_shape(latent, self.latent_shape)
+        return votes.chunk_votes(
+            lambda noisy: self._head(noisy, training=False),
+            latent,
+            self.sigma,
+            stream,
+            first,
+            last,
+            self.batch_size,
+        )
+
+    def _checked_num_classes(self):
+        logits = self._head(tf.zeros([2, *self.latent_shape]), training=False)
+        if logits.shape.rank != 2 or logits.shape[0] != 2 or logits.shape[1] < 2:
+            raise ValueError(
+                "The head must map latents to logits [batch, classes] with at least two classes. "
+                f"Received: shape {tuple(logits.shape)} for a batch of 2."
+            )
+        return int(logits.shape[1])

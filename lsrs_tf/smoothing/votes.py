@@ -1,0 +1,71 @@
+"""Counting the votes of a head over noisy copies of a latent, in fixed-size chunks."""
+
+import tensorflow as tf
+
+from lsrs_tf.smoothing import noise
+
+
+def votes_of(logits):
+    """Returns the one vote of each row of logits, or none.
+
+    A row whose largest logit is tied, or that holds a value that is not finite, votes for no class:
+    a doubt counts as a miss.
+
+    Args:
+        logits: float tensor [samples, classes].
+
+    Returns:
+        bool tensor [samples, classes] with at most one True in each row.
+    """
+    largest = logits == tf.reduce_max(logits, axis=-1, keepdims=True)
+    alone = tf.reduce_sum(tf.cast(largest, tf.int32), axis=-1, keepdims=True) == 1
+    finite = tf.reduce_all(tf.math.is_finite(logits), axis=-1, keepdims=True)
+    return largest & alone & finite
+
+
+def chunk_votes(head, latent, sigma, stream, first, last, chunk_size):
+    """Counts the votes of samples `first` to `first + chunk_size - 1`, those before `last` only.
+
+    The shape of the work is the same for every chunk, full or not.
+
+    Args:
+        head: callable from float32 [chunk_size, *latent shape] to logits [chunk_size, classes].
+        latent: float32 tensor of one latent, of a static shape.
+        sigma: float, standard deviation of the noise.
+        stream: uint64 tensor [3], see `noise.stream`.
+        first: int64 scalar tensor.
+        last: int64 scalar tensor.
+        chunk_size: int.
+
+    Returns:
+        int64 tensor [classes].
+    """
+    noisy = latent + sigma * noise.standard_normal(stream, first, chunk_size, latent.shape)
+    wanted = tf.range(chunk_size, dtype=tf.int64) < last - first
+    votes = votes_of(head(noisy)) & wanted[:, tf.newaxis]
+    return tf.reduce_sum(tf.cast(votes, tf.int64), axis=0)
+
+
+def count_votes(count_chunk, samples, chunk_size, num_classes):
+    """Adds up the votes of samples 0 to `samples - 1`, one chunk after the other.
+
+    The memory does not depend on the number of samples.
+
+    Args:
+        count_chunk: callable (first, last) -> int64 [classes], see `chunk_votes`.
+        samples: int64 scalar tensor.
+        chunk_size: int.
+        num_classes: int.
+
+    Returns:
+        int64 tensor [classes].
+    """
+    samples = tf.cast(samples, tf.int64)
+    _, counts = tf.while_loop(
+        lambda first, counts: first < samples,
+        lambda first, counts: (first + chunk_size, counts + count_chunk(first, samples)),
+        (tf.zeros([], tf.int64), tf.zeros([num_classes], tf.int64)),
+        # One chunk at a time, or the memory would grow.
+        parallel_iterations=1,
+    )
+    return counts

@@ -1,0 +1,77 @@
+import keras
+import numpy as np
+import pytest
+
+from lsrs_tf import layers, models
+from lsrs_tf.models.freezing import freeze_encoder
+from tests.oracles import jacobian
+
+
+def _encoder():
+    return models.resnet18(orthogonal_layers=5, width=4, input_shape=(8, 8, 3)).encoder
+
+
+def test_is_the_same_map_in_float64():
+    encoder = _encoder()
+    frozen = freeze_encoder(encoder)
+    images = np.random.default_rng(0).uniform(size=(3, 8, 8, 3)).astype(np.float32)
+    assert frozen(images).dtype == "float64"
+    np.testing.assert_allclose(frozen(images), encoder(images), atol=2e-6)
+    assert not frozen.trainable_weights
+
+
+def test_singular_values_are_one_to_float64_precision():
+    for shape, filters, strides in [((4, 5, 2), 2, 1), ((4, 4, 2), 5, 1), ((4, 6, 2), 3, 2)]:
+        layer = layers.OrthogonalConv2D(filters, 2, strides=strides)
+        layer.build((None, *shape))
+        layer.gain.assign(3.0)
+        values = np.linalg.svd(jacobian(freeze_encoder(layer), shape), compute_uv=False)
+        np.testing.assert_allclose(values, 1, atol=1e-12)
+
+
+def test_snapshot_is_not_reached_by_later_changes():
+    encoder = _encoder()
+    frozen = freeze_encoder(encoder)
+    images = np.random.default_rng(0).uniform(size=(1, 8, 8, 3)).astype(np.float32)
+    before = frozen(images).numpy()
+    encoder.set_weights([weight + 0.1 for weight in encoder.get_weights()])
+    np.testing.assert_array_equal(frozen(images), before)
+    assert np.abs(freeze_encoder(encoder)(images).numpy() - before).max() > 1e-3
+
+
+def test_all_weights_are_carried_over():
+    inner = keras.Sequential([keras.Input((4, 4, 2)), layers.OrthogonalConv2D(2, 3)])
+    shortcut = layers.OrthogonalConv2D(2, 1)
+    images = keras.Input((4, 4, 2))
+    values = layers.Standardization([0.5, 0.4], [0.3, 0.2])(images)
+    residual = layers.ConvexResidual(inner, shortcut)
+    values = layers.GroupSort()(residual(values))
+    values = layers.OrthogonalDense(7)(keras.layers.Flatten()(values))
+    encoder = keras.Model(images, values)
+    encoder.set_weights(
+        [np.random.default_rng(1).normal(size=w.shape) for w in encoder.get_weights()]
+    )
+    inputs = np.random.default_rng(0).uniform(size=(3, 4, 4, 2)).astype(np.float32)
+    np.testing.assert_allclose(freeze_encoder(encoder)(inputs), encoder(inputs), atol=1e-5)
+
+
+def test_single_layer_becomes_a_model():
+    layer = layers.OrthogonalDense(3)
+    layer.build((None, 4))
+    frozen = freeze_encoder(layer)
+    assert frozen.input_shape == (None, 4)
+    np.testing.assert_allclose(frozen(np.eye(4)), layer(np.eye(4)), atol=1e-6)
+
+
+def test_encoder_that_cannot_be_frozen_is_refused():
+    with pytest.raises(ValueError, match="has not been built"):
+        freeze_encoder(layers.OrthogonalDense(3))
+
+    class Subclassed(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    model = Subclassed()
+    model(np.zeros((1, 3)))
+    with pytest.raises(ValueError, match="Subclassed"):
+        freeze_encoder(model)

@@ -1,0 +1,86 @@
+import keras
+import numpy as np
+import pytest
+
+from lsrs_tf import layers, models
+from lsrs_tf.models.fingerprint import fingerprint
+
+
+def _model(sigma=0.25):
+    return models.convnet(orthogonal_layers=2, width=4, num_classes=3, sigma=sigma)
+
+
+def _data(count=64):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, count)
+    images = rng.uniform(0, 0.3, size=(count, 8, 8, 1)).astype(np.float32)
+    images[np.arange(count), labels] += 0.6
+    return images, labels
+
+
+def _compiled(model):
+    model.compile(
+        keras.optimizers.SGD(0.05, momentum=0.9),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def test_encode_then_classify_is_the_call_without_noise():
+    model, (images, _) = _model(), _data(4)
+    expected = model.classify(model.encode(images))
+    np.testing.assert_array_equal(model(images), expected)
+    np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-5)
+    assert model.encode(images).shape == (4, 4, 4, 8)
+    assert model.compute_output_shape((None, 8, 8, 1)) == (None, 3)
+
+
+def test_training_adds_noise_of_the_right_size_to_the_latent():
+    encoder = keras.Sequential([keras.Input((50, 50, 4)), keras.layers.Identity()])
+    head = keras.Sequential([keras.Input((50, 50, 4)), keras.layers.Identity()])
+    model = models.LatentSmoothingModel(encoder, head, sigma=0.7)
+    noise = model(np.zeros((5, 50, 50, 4), np.float32), training=True).numpy()
+    assert np.std(noise) == pytest.approx(0.7, rel=0.02)
+    assert np.abs(np.mean(noise)) < 0.02
+    assert np.abs(noise[0] - noise[1]).max() > 0.1
+
+
+def test_learns_with_plain_compile_and_fit():
+    model, (images, labels) = _compiled(_model()), _data()
+    before = fingerprint(model)
+    kernel = model.encoder.layers[2].kernel
+    kernel_before = np.array(kernel)
+    model.fit(images, labels, epochs=20, batch_size=16, verbose=0)
+    assert model.evaluate(images, labels, verbose=0, return_dict=True)["accuracy"] > 0.9
+    assert fingerprint(model) != before
+    assert np.abs(np.array(kernel) - kernel_before).max() > 1e-4
+
+
+def test_file_round_trip_is_bit_equal_and_trains_on(tmp_path):
+    model, (images, labels) = _compiled(_model()), _data()
+    model.fit(images, labels, epochs=1, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.sigma == model.sigma
+    assert fingerprint(loaded) == fingerprint(model)
+    np.testing.assert_array_equal(loaded(images), model(images))
+    loaded.fit(images, labels, epochs=1, verbose=0)
+
+
+def test_frozen_encoder_is_the_models_own():
+    model, (images, _) = _model(), _data(2)
+    np.testing.assert_allclose(model.freeze_encoder()(images), model.encode(images), atol=1e-5)
+
+
+@pytest.mark.parametrize("sigma", [0, -1.0, np.nan, np.inf, None, [0.1]])
+def test_impossible_sigma_is_refused(sigma):
+    with pytest.raises(ValueError, match="sigma"):
+        models.LatentSmoothingModel(layers.GroupSort(), keras.layers.Dense(2), sigma)
+
+
+def test_parts_that_are_no_layers_are_refused():
+    with pytest.raises(ValueError, match="encoder"):
+        models.LatentSmoothingModel(lambda x: x, keras.layers.Dense(2), 0.25)
+    with pytest.raises(ValueError, match="head"):
+        models.LatentSmoothingModel(layers.GroupSort(), None, 0.25)

@@ -1,0 +1,117 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import lsrs_tf
+from lsrs_tf import models
+from tests.simulated import threshold_model
+
+
+def _model():
+    keras.utils.set_random_seed(0)
+    return models.convnet(width=4, num_classes=3, sigma=0.5)
+
+
+def _images(count=6):
+    return np.random.default_rng(0).uniform(size=(count, 8, 8, 1)).astype(np.float32)
+
+
+def _certify(model, images, **settings):
+    return lsrs_tf.certify(model, images, **{"n0": 20, "n": 300, "verbose": 0, **settings})
+
+
+def test_result_describes_itself():
+    result = _certify(_model(), _images())
+    assert result.labels.dtype == np.int64
+    assert result.radii.dtype == result.p_lower.dtype == np.float64
+    assert result.counts.shape == result.selection_counts.shape == (6, 3)
+    np.testing.assert_array_equal(result.counts.sum(axis=1), 300)
+    np.testing.assert_array_equal(result.radii > 0, result.labels >= 0)
+    assert (result.sigma, result.n0, result.n, result.alpha) == (0.5, 20, 300, 0.001)
+    assert 1 <= result.lipschitz <= 1 + 1e-9
+
+
+def test_every_way_to_give_images_gives_the_same_counts():
+    model, images = _model(), _images()
+    labels = np.arange(6)
+    expected = _certify(model, images).counts
+    dataset = tf.data.Dataset.from_tensor_slices
+    for given in (
+        tf.constant(images),
+        images.astype(np.float64),
+        dataset(images),
+        dataset(images).batch(4),
+        dataset((images, labels)),
+        dataset((images, labels)).batch(4),
+    ):
+        np.testing.assert_array_equal(_certify(model, given).counts, expected)
+
+
+def test_counts_depend_on_image_and_seed_alone():
+    model, images = _model(), _images()
+    result = _certify(model, images)
+    order = [4, 1, 1, 0]
+    np.testing.assert_array_equal(_certify(model, images[order]).counts, result.counts[order])
+    for batch_size in (1, 7, 300, 1000):
+        other = _certify(model, images, batch_size=batch_size)
+        np.testing.assert_array_equal(other.counts, result.counts)
+    assert (_certify(model, images, seed=1).counts != result.counts).any()
+
+
+def test_saved_and_loaded_model_gives_the_same_counts(tmp_path):
+    model, images = _model(), _images()
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(_certify(loaded, images).counts, _certify(model, images).counts)
+
+
+def test_training_is_seen_by_the_next_call():
+    model, images = _model(), _images()
+    before = _certify(model, images).counts
+    for weights in (model.encoder, model.head):
+        weights.set_weights([weight + 0.3 for weight in weights.get_weights()])
+    assert (_certify(model, images).counts != before).any()
+
+
+def test_no_images_give_an_empty_result():
+    result = _certify(_model(), np.zeros((0, 8, 8, 1), np.float32))
+    assert result.labels.shape == (0,)
+    assert result.counts.shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((2, 8, 8, 1), np.uint8), "uint8.*255"),
+        (np.full((2, 8, 8, 1), 1.01, np.float32), r"outside \[0, 1\]"),
+        (np.full((2, 8, 8, 1), -0.01, np.float32), r"outside \[0, 1\]"),
+        (np.full((2, 8, 8, 1), np.nan, np.float32), "NaN"),
+        (np.full((2, 8, 8, 1), np.inf, np.float32), "infinite"),
+        (np.zeros((2, 8, 9, 1), np.float32), "wrong shape"),
+        (np.zeros((8, 8, 1), np.float32), "leading dimension"),
+    ],
+)
+def test_images_that_cannot_be_certified_are_refused(images, message):
+    for function in (lsrs_tf.certify, lsrs_tf.predict):
+        with pytest.raises(ValueError, match=message):
+            function(_model(), images, verbose=0)
+
+
+def test_refusal_names_the_image():
+    images = _images()
+    images[4, 0, 0, 0] = 2
+    with pytest.raises(ValueError, match="Image 4"):
+        _certify(_model(), tf.data.Dataset.from_tensor_slices(images).batch(3))
+
+
+def test_predict_gives_the_smoothed_label_or_abstains():
+    model = threshold_model(0.5, 0.25)
+    images = np.array([0.0, 0.2, 0.5, 0.8, 1.0], np.float32).reshape(-1, 1, 1, 1)
+    labels = lsrs_tf.predict(model, images, n=1_000, verbose=0)
+    np.testing.assert_array_equal(labels, [0, 0, -1, 1, 1])
+    assert labels.dtype == np.int64
+    with pytest.raises(ValueError, match="alpha"):
+        lsrs_tf.predict(model, images, alpha=0, verbose=0)
+    with pytest.raises(ValueError, match="n=0"):
+        lsrs_tf.predict(model, images, n=0, verbose=0)

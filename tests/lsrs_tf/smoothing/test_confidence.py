@@ -1,0 +1,109 @@
+import math
+from fractions import Fraction
+
+import mpmath
+import numpy as np
+import pytest
+import scipy.stats
+
+from lsrs_tf.smoothing import confidence
+from tests.oracles import binomial_tail
+
+
+def _exact_tail(count, n, p):
+    """P(at least `count` hits in n trials), in exact arithmetic."""
+    p = Fraction(p)
+    return sum(math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(count, n + 1))
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.001, 1e-6])
+@pytest.mark.parametrize("n", [1, 2, 10, 100])
+def test_lower_bound_is_the_exact_clopper_pearson_bound(n, alpha):
+    for count in range(n + 1):
+        bound = confidence.lower_confidence_bound(count, n, alpha)
+        assert _exact_tail(count, n, bound) <= Fraction(alpha) or count == 0
+        if count:
+            assert _exact_tail(count, n, bound * (1 + 1e-10)) > Fraction(alpha)
+
+
+@pytest.mark.parametrize("n", [1_000, 100_000, 1_000_000])
+def test_lower_bound_is_below_the_exact_one_for_many_samples(n):
+    for share in (0.5, 0.6, 0.9, 0.99, 0.9999, 1.0):
+        count = round(share * n)
+        bound = confidence.lower_confidence_bound(count, n, 0.001)
+        tail = binomial_tail(count, n, bound)
+        assert tail <= mpmath.mpf(0.001)
+        assert tail >= mpmath.mpf(0.001) * (1 - mpmath.mpf(10) ** -3)
+
+
+@pytest.mark.parametrize("n", [10, 60])
+@pytest.mark.parametrize("alpha", [0.1, 0.001])
+def test_lower_bound_is_wrong_at_most_as_often_as_alpha_allows(n, alpha):
+    bounds = np.array([confidence.lower_confidence_bound(k, n, alpha) for k in range(n + 1)])
+    worst = 0.0
+    for p in np.linspace(0.001, 0.999, 999):
+        worst = max(worst, scipy.stats.binom.pmf(np.arange(n + 1), n, p)[bounds > p].sum())
+    assert alpha / 3 < worst <= alpha * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.1, 0.001, 1e-9])
+def test_smallest_certifying_n_is_the_first_with_two_to_the_minus_n_below_alpha(alpha):
+    n = confidence.smallest_certifying_n(alpha)
+    assert Fraction(1, 2) ** n <= Fraction(alpha)
+    assert confidence.lower_confidence_bound(n, n, alpha) > 0.5 or alpha == 0.5
+    if n > 1:
+        assert confidence.lower_confidence_bound(n - 1, n - 1, alpha) <= 0.5
+
+
+@pytest.mark.parametrize("sigma", [0.25, 1.0])
+@pytest.mark.parametrize("lipschitz", [1.0, 1 + 1e-12, 4.1])
+def test_radius_is_below_the_exact_one_and_close(sigma, lipschitz):
+    mpmath.mp.dps = 40
+    for p in (0.5 + 1e-9, 0.501, 0.7, 0.99, 1 - 1e-9, 1 - 1e-15):
+        radius = confidence.certified_radius(p, sigma, lipschitz)
+        quantile = mpmath.sqrt(2) * mpmath.erfinv(2 * mpmath.mpf(p) - 1)
+        exact = mpmath.mpf(sigma) * quantile / mpmath.mpf(lipschitz)
+        assert mpmath.mpf(radius) <= exact
+        assert mpmath.mpf(radius) >= exact * (1 - mpmath.mpf(10) ** -12)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.5, math.nan, -1.0])
+def test_doubt_gives_no_radius(p):
+    assert confidence.certified_radius(p, 0.25, 1.0) == 0.0
+
+
+def test_unanimous_votes_cap_the_radius():
+    for n, cap in [(1_000, 2.46), (10_000, 3.20), (100_000, 3.81)]:
+        p_lower = confidence.lower_confidence_bound(n, n, 0.001)
+        assert confidence.certified_radius(p_lower, 1.0, 1.0) == pytest.approx(cap, abs=0.005)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.001])
+def test_majority_against_the_exact_two_sided_test(alpha):
+    for total in (1, 10, 31):
+        for first in range(total + 1):
+            second = total - first
+            tail = 2 * _exact_tail(max(first, second), total, Fraction(1, 2))
+            expected = min(tail, 1) <= Fraction(alpha)
+            assert confidence.majority_is_significant(first, second, alpha) == expected
+    assert not confidence.majority_is_significant(0, 0, alpha)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, 2.0, math.nan])
+def test_impossible_alpha_is_refused(alpha):
+    with pytest.raises(ValueError, match="alpha"):
+        confidence.lower_confidence_bound(1, 2, alpha)
+
+
+@pytest.mark.parametrize(("count", "n"), [(-1, 5), (6, 5), (0, 0)])
+def test_impossible_counts_are_refused(count, n):
+    with pytest.raises(ValueError, match="count"):
+        confidence.lower_confidence_bound(count, n, 0.001)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "lipschitz"), [(0.0, 1.0), (0.25, 0.0), (0.25, math.inf), (math.nan, 1.0)]
+)
+def test_radius_needs_sigma_and_lipschitz(sigma, lipschitz):
+    with pytest.raises(ValueError, match="finite"):
+        confidence.certified_radius(0.9, sigma, lipschitz)

@@ -1,0 +1,163 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import lsrs_tf
+from lsrs_tf import layers, lipschitz_bound, models
+from tests.oracles import jacobian
+
+
+def _sequential(*parts, shape=(4, 4, 2)):
+    return keras.Sequential([keras.Input(shape), *parts])
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (layers.OrthogonalConv2D(2, 3), (4, 5, 2)),
+        (layers.OrthogonalConv2D(5, 3), (4, 5, 2)),
+        (layers.OrthogonalConv2D(2, 2, strides=2), (4, 6, 2)),
+        (layers.OrthogonalDense(3), (5,)),
+        (layers.OrthogonalDense(5), (3,)),
+        (layers.InvertibleDownsampling(2), (4, 6, 2)),
+        (layers.Standardization([0.1, 0.2], [0.5, 0.25]), (3, 3, 2)),
+        (layers.Standardization(0.3, 3.0), (3, 3, 2)),
+        (layers.ConvexResidual(layers.OrthogonalDense(4), layers.OrthogonalDense(4)), (4,)),
+        (layers.ConvexResidual(layers.Standardization(0.0, 0.5)), (4,)),
+        (keras.layers.Flatten(), (3, 2)),
+        (keras.layers.Permute((2, 1)), (3, 2)),
+        (keras.layers.Reshape((6,)), (3, 2)),
+        (keras.layers.Identity(), (3, 2)),
+    ],
+)
+def test_bound_is_above_the_oracle_and_tight(layer, shape):
+    model = _sequential(layer, shape=shape)
+    if isinstance(layer, layers.ConvexResidual):
+        layer.logit.assign(0.7)
+    frozen = models.freezing.freeze_encoder(model)
+    exact = np.linalg.norm(jacobian(frozen, shape), 2)
+    bound = lipschitz_bound(model)
+    assert isinstance(bound, float)
+    assert bound >= exact * (1 - 1e-12)
+    if not isinstance(layer, layers.ConvexResidual):
+        assert bound <= exact + 1e-9
+
+
+def test_convex_residual_weighs_its_parts():
+    layer = layers.ConvexResidual(layers.Standardization(0.0, 0.25), layers.OrthogonalDense(3))
+    model = _sequential(layer, shape=(3,))
+    layer.logit.assign(np.log(3.0))
+    assert 3.25 <= lipschitz_bound(model) <= 3.25 + 1e-6
+
+
+def test_product_over_layers():
+    model = _sequential(
+        layers.Standardization(0.5, 0.2), layers.OrthogonalConv2D(2, 3), layers.GroupSort()
+    )
+    assert 5.0 <= lipschitz_bound(model) <= 5.0 + 1e-9
+
+
+def test_functional_graph_with_branches():
+    images = keras.Input((4, 4, 2))
+    twice = layers.Standardization(0.0, 0.5)(images)
+    both = keras.layers.Concatenate()([images, twice])
+    total = keras.layers.Add()([both, both])
+    model = keras.Model(images, total)
+    exact = np.linalg.norm(jacobian(model, (4, 4, 2)), 2)
+    assert exact <= lipschitz_bound(model) <= exact + 1e-5
+    assert lipschitz_bound(model) == pytest.approx(2 * np.sqrt(5))
+
+
+def test_shared_layer_counts_at_every_use():
+    images = keras.Input((3,))
+    layer = layers.Standardization(0.0, 0.5)
+    assert lipschitz_bound(keras.Model(images, layer(layer(images)))) == pytest.approx(4)
+
+
+def test_whole_encoder_never_stretches_a_pair_of_images_beyond_its_bound():
+    model = models.resnet18(orthogonal_layers=9, width=4, input_shape=(16, 16, 3))
+    encoder = model.freeze_encoder()
+    bound = lipschitz_bound(model)
+    assert bound == lipschitz_bound(encoder) == lipschitz_bound(model.encoder)
+    assert 1 <= bound <= 1 + 1e-9
+    left = np.random.default_rng(0).uniform(size=(64, 16, 16, 3))
+    step = np.random.default_rng(1).normal(size=left.shape)
+    right = left + step * 10.0 ** -np.arange(64).reshape(-1, 1, 1, 1).clip(max=6)
+    moved = encoder(right).numpy() - encoder(left).numpy()
+    ratio = np.linalg.norm(moved.reshape(64, -1), axis=1) / np.linalg.norm(
+        (right - left).astype(np.float32).reshape(64, -1), axis=1
+    )
+    # The images reach the encoder as float32, which blurs the smallest steps.
+    assert ratio.max() <= bound * (1 + 1e-3)
+    assert ratio.max() > 0.1
+
+
+def test_standard_deviation_is_counted():
+    mean, std = [0.4914, 0.4822, 0.4465], [0.2470, 0.2435, 0.2616]
+    model = _sequential(layers.Standardization(mean, std), shape=(4, 4, 3))
+    assert lipschitz_bound(model) >= 1 / 0.2435
+
+
+def test_unbuilt_layer_is_built_by_its_input_shape():
+    assert lipschitz_bound(layers.OrthogonalDense(3), (None, 4)) >= 1
+    with pytest.raises(ValueError, match="input_shape"):
+        lipschitz_bound(layers.OrthogonalDense(3))
+
+
+def test_unknown_layer_is_refused_by_name():
+    model = _sequential(keras.layers.BatchNormalization(name="culprit"))
+    with pytest.raises(ValueError, match=r"culprit.*BatchNormalization"):
+        lipschitz_bound(model)
+    images = keras.Input((3,))
+    with pytest.raises(ValueError, match="Multiply"):
+        lipschitz_bound(keras.Model(images, images * 7.0))
+    with pytest.raises(ValueError, match="takes a Keras layer"):
+        lipschitz_bound(lambda x: x)
+
+
+def test_subclass_is_refused_by_name():
+    class Amplified(layers.GroupSort):
+        def call(self, inputs):
+            return 10 * super().call(inputs)
+
+    with pytest.raises(ValueError, match="Amplified"):
+        lipschitz_bound(_sequential(Amplified(2)))
+
+    class AmplifiedModel(keras.Sequential):
+        def call(self, inputs):
+            return 10 * inputs
+
+    model = AmplifiedModel([keras.Input((3,)), keras.layers.Identity()])
+    with pytest.raises(ValueError, match="AmplifiedModel"):
+        lipschitz_bound(model)
+
+
+def test_layer_called_with_extra_arguments_is_refused():
+    images = keras.Input((3,))
+    model = keras.Model(images, keras.layers.Dropout(0.5)(images, training=True))
+    with pytest.raises(ValueError, match="training"):
+        lipschitz_bound(model)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(value):
+    model = _sequential(layers.OrthogonalConv2D(2, 3, name="culprit"))
+    kernel = keras.ops.convert_to_numpy(model.layers[0].kernel).copy()
+    kernel[0, 0, 0, 0] = value
+    model.layers[0].kernel.assign(kernel)
+    with pytest.raises(ValueError, match="culprit"):
+        lipschitz_bound(model)
+
+
+def test_spectrum_that_is_not_orthogonal_gets_its_real_norm():
+    layer = layers.SpectralConv2D(2, dtype="float64")
+    layer.build((None, 4, 4, 2))
+    layer.spectrum.assign(tf.random.normal(layer.spectrum.shape, dtype=tf.float64))
+    stacked = keras.ops.convert_to_numpy(layer.spectrum)
+    matrices = stacked[..., :2, :] + 1j * stacked[..., 2:, :]
+    assert lipschitz_bound(layer) >= np.linalg.norm(matrices, 2, axis=(-2, -1)).max()
+
+
+def test_is_public():
+    assert lsrs_tf.lipschitz_bound is lipschitz_bound
