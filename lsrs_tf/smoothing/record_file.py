@@ -73,19 +73,12 @@ class RecordFile:
             ) from error
 
     def _open(self):
-        self._cut_off_half_a_row()
         header = "\t".join([*records.COLUMNS, *self._settings, *self._results]) + "\n"
+        self._cut_off_half_a_row(header)
         if self._path.stat().st_size == 0:
             self._write(header)
             return {}
         done = {record.idx: record for record in records.read(self._path)}
-        with self._path.open(encoding="utf-8") as file:
-            found = file.readline()
-        if found != header:
-            raise FileExistsError(
-                f"{self._path} has other columns. Received: {found.split()}, expected: "
-                f"{header.split()}. Write elsewhere, or remove the file."
-            )
         for record in done.values():
             changed = [
                 f"{name}={record.extra[name]} before, {value} now"
@@ -99,9 +92,18 @@ class RecordFile:
                 )
         return done
 
-    def _cut_off_half_a_row(self):
+    def _cut_off_half_a_row(self, header):
         with self._path.open("rb+") as file:
             content = file.read()
+            # Looked at first: a file that is not ours must not lose its last line.
+            begun = content[: len(header)]
+            if begun != header.encode()[: len(begun)]:
+                found = content.split(b"\n")[0][:200].decode(errors="replace")
+                raise FileExistsError(
+                    f"{self._path} is another kind of file, or has other columns. Received a "
+                    f"first line of: {found!r}, expected: {header!r}. Write elsewhere, or remove "
+                    "the file."
+                )
             whole = content.rfind(b"\n") + 1
             if whole < len(content):
                 file.truncate(whole)

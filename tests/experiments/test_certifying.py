@@ -1,0 +1,82 @@
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from experiments import datasets
+from experiments.certifying import certify_test_images, evenly_spread
+from lsrs_tf import models
+from lsrs_tf.smoothing import records
+
+
+def test_images_are_spread_evenly():
+    assert evenly_spread(5, None) == [0, 1, 2, 3, 4]
+    assert evenly_spread(10_000, 4) == [0, 2500, 5000, 7500]
+    assert evenly_spread(360, 7) == sorted(set(evenly_spread(360, 7)))
+    for count in (0, -1, 11):
+        with pytest.raises(ValueError, match="--num_images"):
+            evenly_spread(10, count)
+
+
+def _certify(model, path, indices, **changed):
+    settings = {"sigma": None, "n0": 10, "n": 50, "alpha": 0.01, "seed": 0, "batch_size": 50}
+    data = datasets.load("digits")
+    certify_test_images(model, data, path, "2/4", indices, **{**settings, **changed})
+
+
+def _without_times(path):
+    columns = [line.split("\t") for line in path.read_text().splitlines()]
+    return sorted(tuple(row[:5] + row[6:]) for row in columns)
+
+
+def test_rows_do_not_depend_on_interruptions_and_order(tmp_path):
+    model = models.convnet(width=4)
+    _certify(model, tmp_path / "whole.tsv", [0, 3, 7])
+    _certify(model, tmp_path / "parts.tsv", [3])
+    _certify(model, tmp_path / "parts.tsv", [0, 3, 7])
+    assert _without_times(tmp_path / "parts.tsv") == _without_times(tmp_path / "whole.tsv")
+    rows = records.read(tmp_path / "whole.tsv")
+    assert [row.idx for row in rows] == [0, 3, 7]
+    assert rows[0].extra["sigma"] == "0.25"
+    assert sum(map(int, rows[0].extra["counts"].split(","))) <= 50
+    assert rows[0].seconds > 0
+
+
+def test_other_settings_or_another_model_are_refused(tmp_path):
+    path = tmp_path / "file.tsv"
+    _certify(models.convnet(width=4), path, [0])
+    with pytest.raises(FileExistsError, match="model="):
+        _certify(models.convnet(width=4), path, [1])
+    with pytest.raises(FileExistsError, match=r"n=50 before, 60 now"):
+        _certify(models.convnet(width=4), path, [1], n=60)
+
+
+@pytest.mark.slow
+def test_kill_loses_at_most_the_image_in_hand(tmp_path):
+    run = tmp_path / "run"
+    train = [
+        *("--flagfile=digits_ls.flags", f"--output_dir={run}", "--epochs=1", "--steps_per_epoch=2"),
+        *("--nocertify", "--noreport", "--noexport"),
+    ]
+    subprocess.run([sys.executable, "-m", "experiments.train", *train], check=True)
+    certify = [sys.executable, "-m", "experiments.certify", f"--run_dir={run}", "--num_images=12"]
+    certify += ["--n=20000"]
+    subprocess.run([*certify, f"--outfile={tmp_path / 'whole.tsv'}"], check=True)
+    killed = tmp_path / "killed.tsv"
+    for wanted in (2, 5):
+        process = subprocess.Popen([*certify, f"--outfile={killed}"], start_new_session=True)
+        for _ in itertools.count():
+            if killed.exists() and killed.read_text().count("\n") > wanted:
+                break
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    rows = killed.read_text().count("\n") - 1
+    assert 5 <= rows < 12
+    subprocess.run([*certify, f"--outfile={killed}"], check=True)
+    assert _without_times(killed) == _without_times(tmp_path / "whole.tsv")

@@ -1,0 +1,87 @@
+import pathlib
+
+import numpy as np
+import pytest
+
+from experiments import datasets
+
+# Real images, where they happen to be prepared.
+DATA_DIR = pathlib.Path(__file__).parents[2].parent / "shared" / "tensorflow_datasets"
+
+
+def test_digits_are_split_once_and_for_all():
+    data = datasets.load("digits")
+    assert (data.num_train, data.num_test, data.image_shape) == (1437, 360, (8, 8, 1))
+    images, labels = zip(*data.test(None).as_numpy_iterator(), strict=True)
+    images = np.array(images)
+    assert images.shape == (360, 8, 8, 1)
+    assert images.dtype == np.float32
+    assert images.min() == 0
+    assert images.max() == 1
+    np.testing.assert_allclose(np.bincount(labels), 36, atol=1)
+    train = np.concatenate([batch for batch, _ in data.training(64, 0).as_numpy_iterator()])
+    assert len(train) == 1437
+    known = {image.tobytes() for image in train}
+    # Two scans of scikit-learn's set may be equal; a leak would be all of them.
+    assert sum(image.tobytes() in known for image in images) < 4
+
+
+def test_test_images_are_found_by_index():
+    data = datasets.load("digits")
+    everything = list(data.test(None).as_numpy_iterator())
+    for index, (image, label) in zip(
+        [3, 100, 359], data.test([3, 100, 359]).as_numpy_iterator(), strict=True
+    ):
+        np.testing.assert_array_equal(image, everything[index][0])
+        assert label == everything[index][1]
+    assert not list(data.test([]))
+
+
+def test_training_order_is_new_every_epoch_and_set_by_the_seed():
+    data = datasets.load("digits")
+
+    def epochs(seed):
+        train = data.training(1437, seed)
+        return [next(train.as_numpy_iterator())[1] for _ in range(2)]
+
+    first, second = epochs(0)
+    assert (first != second).any()
+    np.testing.assert_array_equal(first, epochs(0)[0])
+    assert (first != epochs(1)[0]).any()
+
+
+def test_missing_data_says_where_it_looked_and_what_to_do(tmp_path):
+    with pytest.raises(FileNotFoundError, match=rf"{tmp_path}.*--data_dir.*--download"):
+        datasets.load("cifar10", str(tmp_path))
+
+
+def test_unknown_name_is_refused():
+    with pytest.raises(ValueError, match="mnist.*digits"):
+        datasets.load("mnist")
+
+
+@pytest.mark.skipif(not (DATA_DIR / "cifar10").is_dir(), reason="CIFAR-10 is not prepared here")
+def test_cifar10_is_cropped_and_flipped_for_training_only():
+    data = datasets.load("cifar10", str(DATA_DIR))
+    assert (data.num_train, data.num_test) == (50_000, 10_000)
+    images, labels = next(data.training(16, 0).as_numpy_iterator())
+    assert images.shape == (16, 32, 32, 3)
+    assert images.min() >= 0
+    assert images.max() <= 1
+    assert labels.dtype == np.int64
+    first, again = (next(data.test([5]).as_numpy_iterator())[0] for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert first.shape == (32, 32, 3)
+    assert 0.5 < first.max() <= 1
+
+
+@pytest.mark.skipif(not (DATA_DIR / "imagenette").is_dir(), reason="no Imagenette here")
+def test_imagenette_has_one_size():
+    data = datasets.load("imagenette", str(DATA_DIR))
+    assert len(data.class_names) == 10
+    for images, _ in (next(data.training(2, 0).as_numpy_iterator()),):
+        assert images.shape == (2, 224, 224, 3)
+        assert images.min() >= 0
+        assert images.max() <= 1
+    image, _ = next(data.test([1]).as_numpy_iterator())
+    assert image.shape == (224, 224, 3)

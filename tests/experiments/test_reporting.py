@@ -1,0 +1,69 @@
+import pytest
+
+from experiments import reporting
+from lsrs_tf.smoothing import records
+
+
+def _file(path, replaced, rows):
+    header = "\t".join([*records.COLUMNS, "replaced", "sigma"]) + "\n"
+    path.write_text(header + "".join(records.format_row(*row, [replaced, "0.25"]) for row in rows))
+    return path
+
+
+@pytest.fixture
+def files(tmp_path):
+    latent = _file(
+        tmp_path / "ls.tsv",
+        "9/18",
+        [(0, 1, 1, 0.5, 2.0), (1, 2, 1, 0.9, 4.0), (2, 3, -1, 0.0, 3.0), (3, 4, 4, 0.3, 3.0)],
+    )
+    run = tmp_path / "run"
+    run.mkdir()
+    _file(run / "certified.tsv", "0/18", [(0, 1, 1, 0.7, 8.0)])
+    return latent, run
+
+
+def test_table_has_the_papers_columns(files):
+    table = reporting.paper_table([reporting.read_run(path) for path in files]).splitlines()
+    assert table[0].startswith(
+        "| defense | sigma | replaced | ACR | accuracy (%) | time (s/example) |"
+    )
+    assert table[2] == "| LS-RS | 0.25 | 9/18 | 0.200 | 50.00 | 3.000 | 25.00 | 4 |"
+    assert table[3] == "| IS-RS | 0.25 | 0/18 | 0.700 | 100.00 | 8.000 | 0.00 | 1 |"
+
+
+def test_radii_go_from_zero_beyond_the_largest(files):
+    table = reporting.radius_table([reporting.read_run(path) for path in files]).splitlines()
+    assert table[0] == ("| certified accuracy (%) at radius | 0.00 | 0.25 | 0.50 | 0.75 | 1.00 |")
+    assert table[2] == "| LS-RS 9/18, sigma 0.25 | 50.0 | 50.0 | 25.0 | 0.0 | 0.0 |"
+
+
+def test_report_is_written_whole(files, tmp_path):
+    text = reporting.write_report(files, tmp_path / "report")
+    written = (tmp_path / "report" / "report.md").read_text()
+    assert text in written
+    assert "(certified_accuracy.png)" in written
+    png = (tmp_path / "report" / "certified_accuracy.png").read_bytes()
+    assert png.startswith(b"\x89PNG")
+
+
+def test_file_of_another_package_has_unknown_columns(tmp_path):
+    path = tmp_path / "cohen"
+    path.write_text("\t".join(records.COLUMNS) + "\n0\t3\t3\t0.428\t1\t0:00:15.132000\n")
+    run = reporting.read_run(path)
+    assert (run.defense, run.sigma, run.replaced, run.name) == ("-", "-", "-", "cohen")
+    assert "| - | - | - | 0.428 |" in reporting.paper_table([run])
+
+
+def test_equal_names_are_told_apart(files, tmp_path):
+    copy = tmp_path / "copy.tsv"
+    copy.write_text(files[0].read_text())
+    names = reporting._distinct_names([reporting.read_run(path) for path in (files[0], copy)])
+    assert len(names) == 2
+
+
+def test_empty_file_is_refused(tmp_path):
+    path = tmp_path / "empty.tsv"
+    path.write_text("\t".join(records.COLUMNS) + "\n")
+    with pytest.raises(ValueError, match="no certified image"):
+        reporting.read_run(path)

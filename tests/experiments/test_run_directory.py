@@ -1,0 +1,31 @@
+import pytest
+
+from experiments.run_directory import RunDirectory
+
+
+def test_same_settings_claim_a_folder_again(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    run.claim({"sigma": 0.25, "epochs": 3})
+    RunDirectory(tmp_path / "run").claim({"sigma": 0.25, "epochs": 3})
+    assert run.settings() == {"sigma": 0.25, "epochs": 3}
+
+
+def test_other_settings_are_refused(tmp_path):
+    RunDirectory(tmp_path).claim({"sigma": 0.25, "epochs": 3})
+    with pytest.raises(FileExistsError, match=r"sigma: 0\.25 before, 0\.5 now"):
+        RunDirectory(tmp_path).claim({"sigma": 0.5, "epochs": 3})
+
+
+def test_model_of_unknown_origin_is_refused(tmp_path):
+    (tmp_path / "model.keras").touch()
+    with pytest.raises(FileExistsError, match=r"no settings\.json"):
+        RunDirectory(tmp_path).claim({})
+
+
+def test_missing_and_damaged_settings_are_named(tmp_path):
+    run = RunDirectory(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no training run"):
+        run.settings()
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(ValueError, match="damaged"):
+        run.settings()

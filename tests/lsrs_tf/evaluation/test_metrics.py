@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+
+from lsrs_tf.evaluation import metrics
+
+RADII = [0.5, 0.25, 0.0, 1.0]
+CORRECT = [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"), [(0.0, 0.5), (0.25, 0.5), (0.26, 0.25), (0.5, 0.25), (0.75, 0.0)]
+)
+def test_certified_accuracy_counts_true_classes_only(at, expected):
+    assert metrics.certified_accuracy(RADII, CORRECT, at) == expected
+
+
+def test_average_certified_radius_counts_wrong_classes_as_zero():
+    assert metrics.average_certified_radius(RADII, CORRECT) == 0.75 / 4
+
+
+@pytest.mark.parametrize(
+    ("radii", "correct"), [([], []), ([0.1], [True, False]), ([[0.1]], [[True]])]
+)
+def test_impossible_inputs_are_refused(radii, correct):
+    with pytest.raises(ValueError, match="one radius"):
+        metrics.certified_accuracy(np.array(radii), np.array(correct), 0.0)
+    with pytest.raises(ValueError, match="one radius"):
+        metrics.average_certified_radius(np.array(radii), np.array(correct))
