@@ -13,6 +13,7 @@ import math
 
 import keras
 import numpy as np
+import scipy.special
 
 from lsrs_tf import layers
 from lsrs_tf.graphs import is_functional, is_sequential, nodes_in_order
@@ -91,6 +92,7 @@ def _functional_bound(model):
         incoming = [bounds[id(tensor)] for tensor in inputs]
         merge = _MERGES.get(type(layer))
         if merge is not None:
+            _check_merge(layer, inputs)
             bound = merge(incoming)
         elif len(incoming) == 1:
             bound = _product([incoming[0], _bound(layer)])
@@ -102,6 +104,21 @@ def _functional_bound(model):
         for tensor in outputs:
             bounds[id(tensor)] = bound
     return bounds[id(model.outputs[0])]
+
+
+def _check_merge(layer, inputs):
+    shapes = {tuple(tensor.shape) for tensor in inputs}
+    # Addition would repeat the values of a smaller input, and with them its norm.
+    if isinstance(layer, keras.layers.Add) and len(shapes) > 1:
+        raise ValueError(
+            f"Layer '{layer.name}' adds inputs of different shapes, which stretches the smaller "
+            f"ones. Received: {sorted(map(str, shapes))}. Bring them to one shape first."
+        )
+    if isinstance(layer, keras.layers.Concatenate) and layer.axis == 0:
+        raise ValueError(
+            f"Layer '{layer.name}' concatenates along the batch, so that its outputs belong to no "
+            "single image. Received: axis=0. Use another axis."
+        )
 
 
 def _round_up(value):
@@ -160,14 +177,13 @@ def _spectrum_bound(stacked_spectrum):
 
 
 def _convex_residual_bound(layer):
-    weight = 1.0 / (1.0 + math.exp(-float(layer.logit)))
-    # Four roundings separate the two computed weights from a convex combination.
-    slack = 1.0 + 4 * np.finfo(np.float64).eps
+    weight = float(scipy.special.expit(float(layer.logit)))
     branch = _bound(layer.branch)
     shortcut = 1.0 if layer.shortcut is None else _bound(layer.shortcut)
-    if branch == shortcut:
-        return _product([branch, slack])
-    return _product([_sum([_product([weight, branch]), _product([1.0 - weight, shortcut])]), slack])
+    combination = _sum([_product([weight, branch]), _product([1.0 - weight, shortcut])])
+    # Either computed weight may be off by a few roundings of numbers below 1.
+    slack = _product([8 * np.finfo(np.float64).eps, _sum([branch, shortcut])])
+    return _sum([combination, slack])
 
 
 def _standardization_bound(layer):

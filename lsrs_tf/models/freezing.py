@@ -53,7 +53,12 @@ def _freeze_graph(model):
         copies.append((layer, frozen))
         return frozen
 
-    frozen_model = keras.models.clone_model(model, clone_function=copy)
+    # A model rounds what it gets to the dtype of its input: float32 ones would undo the rest.
+    inputs = keras.tree.map_structure(
+        lambda tensor: keras.Input(batch_shape=tensor.shape, dtype="float64", name=tensor.name),
+        model.inputs[0] if is_sequential(model) else model.input,
+    )
+    frozen_model = keras.models.clone_model(model, input_tensors=inputs, clone_function=copy)
     for layer, frozen in copies:
         _copy_weights(layer, frozen)
     frozen_model.trainable = False

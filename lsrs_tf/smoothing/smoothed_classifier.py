@@ -48,8 +48,8 @@ class SmoothedClassifier:
         self.batch_size = int(batch_size)
         self.encoder = model.freeze_encoder()
         self.lipschitz = lipschitz_bound(self.encoder)
-        self.image_shape = tuple(self.encoder.input_shape[1:])
-        self.latent_shape = tuple(self.encoder.output_shape[1:])
+        self.image_shape = tuple(self.encoder.inputs[0].shape[1:])
+        self.latent_shape = tuple(self.encoder.outputs[0].shape[1:])
         if None in (*self.image_shape, *self.latent_shape):
             raise ValueError(
                 "The encoder must know the size of its images and latents. Received: images "

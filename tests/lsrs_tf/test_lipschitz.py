@@ -69,6 +69,33 @@ def test_functional_graph_with_branches():
     assert lipschitz_bound(model) == pytest.approx(2 * np.sqrt(5))
 
 
+def test_addition_of_unequal_shapes_is_refused():
+    images = keras.Input((4, 4, 2))
+    column = keras.layers.Reshape((1, 1, 32))(images)
+    wide = keras.layers.Reshape((1, 32, 1))(images)
+    model = keras.Model(images, keras.layers.Add()([column, wide]))
+    with pytest.raises(ValueError, match="different shapes"):
+        lipschitz_bound(model)
+
+
+def test_concatenation_along_the_batch_is_refused():
+    images = keras.Input((4,))
+    model = keras.Model(images, keras.layers.Concatenate(axis=0)([images, images]))
+    with pytest.raises(ValueError, match="axis=0"):
+        lipschitz_bound(model)
+
+
+@pytest.mark.parametrize("logit", [-1000.0, -37.0, 0.0, 37.0, 1000.0])
+def test_convex_residual_of_extreme_weight(logit):
+    parts = [layers.Standardization(0.0, 1e-6), layers.OrthogonalDense(3)]
+    for branch, shortcut in (parts, parts[::-1]):
+        layer = layers.ConvexResidual(branch, shortcut)
+        model = _sequential(layer, shape=(3,))
+        layer.logit.assign(logit)
+        exact = np.linalg.norm(jacobian(models.freezing.freeze_encoder(model), (3,)), 2)
+        assert exact * (1 - 1e-12) <= lipschitz_bound(model) <= exact * (1 + 1e-6) + 1e-6
+
+
 def test_shared_layer_counts_at_every_use():
     images = keras.Input((3,))
     layer = layers.Standardization(0.0, 0.5)

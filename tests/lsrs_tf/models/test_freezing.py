@@ -29,6 +29,19 @@ def test_singular_values_are_one_to_float64_precision():
         np.testing.assert_allclose(values, 1, atol=1e-12)
 
 
+def test_nothing_is_rounded_to_float32_on_the_way():
+    inner = keras.Sequential([keras.Input((4, 4, 2)), layers.OrthogonalConv2D(4, 3)])
+    residual = layers.ConvexResidual(inner, keras.Sequential([inner]))
+    frozen = freeze_encoder(keras.Sequential([keras.Input((4, 4, 2)), inner]))
+    residual.build((None, 4, 4, 2))
+    rng = np.random.default_rng(0)
+    images, step = rng.uniform(size=(2, 1, 4, 4, 2))
+    step *= 1e-9 / np.linalg.norm(step)
+    for model in (frozen, freeze_encoder(residual)):
+        moved = np.linalg.norm(model(images + step).numpy() - model(images).numpy())
+        assert moved == pytest.approx(1e-9, rel=1e-5)
+
+
 def test_snapshot_is_not_reached_by_later_changes():
     encoder = _encoder()
     frozen = freeze_encoder(encoder)

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 import lsrs_tf
-from lsrs_tf import models
+from lsrs_tf import layers, models
 from tests.simulated import threshold_model
 
 
@@ -72,6 +72,21 @@ def test_training_is_seen_by_the_next_call():
     for weights in (model.encoder, model.head):
         weights.set_weights([weight + 0.3 for weight in weights.get_weights()])
     assert (_certify(model, images).counts != before).any()
+
+
+@pytest.mark.parametrize("kind", ["sequential", "functional", "list", "layer"])
+def test_encoder_and_head_of_every_kind(kind):
+    conv = layers.OrthogonalConv2D(4, 3, strides=2)
+    inputs = keras.Input((8, 8, 1))
+    encoder = {
+        "sequential": lambda: keras.Sequential([inputs, conv, layers.GroupSort()]),
+        "functional": lambda: keras.Model(inputs, conv(inputs)),
+        "list": lambda: keras.Model([inputs], [conv(inputs)]),
+        "layer": lambda: (conv.build((None, 8, 8, 1)), conv)[1],
+    }[kind]()
+    head = keras.Sequential([keras.Input((4, 4, 4)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    result = _certify(models.LatentSmoothingModel(encoder, head, 0.1), _images(2))
+    np.testing.assert_array_equal(result.counts.sum(axis=1), 300)
 
 
 def test_no_images_give_an_empty_result():
