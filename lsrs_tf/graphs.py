@@ -1,5 +1,7 @@
 """Which Keras models are plain graphs of layers, so that their parts can be taken one by one."""
 
+import functools
+
 import keras
 
 
@@ -9,13 +11,16 @@ def is_sequential(layer):
 
 
 def is_functional(layer):
-    """Returns whether layer is exactly a functional `keras.Model`, not a subclass of it.
+    """Returns whether layer is exactly a functional `keras.Model`, not a subclass of it."""
+    return type(layer) is _functional_class()
 
-    Keras gives functional models a class of their own that is not public; a model whose `call`
-    somebody changed has another.
-    """
-    tensor = keras.Input((1,))
-    return type(layer) is type(keras.Model(tensor, tensor))
+
+@functools.cache
+def _functional_class():
+    # Keras gives functional models a class of their own that is not public. Named, so that the
+    # names that Keras counts up for the user's layers do not move.
+    tensor = keras.Input((1,), name="probe_input")
+    return type(keras.Model(tensor, keras.layers.Identity(name="probe")(tensor), name="probe"))
 
 
 def nodes_in_order(model):

@@ -3,7 +3,7 @@
 import keras
 
 from lsrs_tf import layers
-from lsrs_tf.graphs import is_functional, is_sequential
+from lsrs_tf.graphs import is_functional, is_sequential, nodes_in_order
 
 
 def freeze_encoder(encoder):
@@ -46,23 +46,43 @@ def _graph_of_one_layer(layer):
 
 
 def _freeze_graph(model):
-    copies = []
+    # A model rounds what it gets to the dtype of its inputs: float32 ones would undo the rest.
+    inputs = [
+        keras.Input(batch_shape=tensor.shape, dtype="float64", name=tensor.name)
+        for tensor in model.inputs
+    ]
+    copies = {}
+    if is_sequential(model):
+        outputs = inputs
+        for layer in model.layers:
+            outputs = [_frozen_call(layer, outputs, copies)]
+    else:
+        outputs = _frozen_outputs(model, inputs, copies)
+    frozen = keras.Model(_one_or_all(inputs), _one_or_all(outputs), name=model.name)
+    for layer, copy in copies.values():
+        _copy_weights(layer, copy)
+    frozen.trainable = False
+    return frozen
 
-    def copy(layer):
-        frozen = _float64_copy(layer)
-        copies.append((layer, frozen))
-        return frozen
 
-    # A model rounds what it gets to the dtype of its input: float32 ones would undo the rest.
-    inputs = keras.tree.map_structure(
-        lambda tensor: keras.Input(batch_shape=tensor.shape, dtype="float64", name=tensor.name),
-        model.inputs[0] if is_sequential(model) else model.input,
-    )
-    frozen_model = keras.models.clone_model(model, input_tensors=inputs, clone_function=copy)
-    for layer, frozen in copies:
-        _copy_weights(layer, frozen)
-    frozen_model.trainable = False
-    return frozen_model
+def _frozen_outputs(model, inputs, copies):
+    tensors = {id(old): new for old, new in zip(model.inputs, inputs, strict=True)}
+    for layer, old_inputs, (old_output,) in nodes_in_order(model):
+        if not isinstance(layer, keras.layers.InputLayer):
+            new_inputs = [tensors[id(tensor)] for tensor in old_inputs]
+            tensors[id(old_output)] = _frozen_call(layer, new_inputs, copies)
+    return [tensors[id(tensor)] for tensor in model.outputs]
+
+
+def _frozen_call(layer, inputs, copies):
+    # A layer that is used several times has one copy, used as often.
+    if id(layer) not in copies:
+        copies[id(layer)] = (layer, _float64_copy(layer))
+    return copies[id(layer)][1](_one_or_all(inputs))
+
+
+def _one_or_all(tensors):
+    return tensors[0] if len(tensors) == 1 else tensors
 
 
 def _float64_copy(layer):
