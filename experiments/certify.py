@@ -29,8 +29,7 @@ flags.adopt_module_key_flags(data_flags)
 
 def main(argv):
     """Certifies."""
-    if len(argv) > 1:
-        raise ValueError(f"Unexpected arguments: {' '.join(argv[1:])}. Flags begin with --.")
+    command_line.refuse_arguments(argv)
     flag = flags.FLAGS
     run = RunDirectory(flag.run_dir)
     settings = run.settings()

@@ -37,6 +37,12 @@ def run(main):
     app.run(guarded, argv=argv)
 
 
+def refuse_arguments(argv):
+    """Raises if a command that takes flags only was given anything else."""
+    if len(argv) > 1:
+        raise ValueError(f"Unexpected arguments: {' '.join(argv[1:])}. Flags begin with --.")
+
+
 def with_packaged_flag_files(argv):
     """Replaces flag files that are not in the working directory by the packaged ones.
 

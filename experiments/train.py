@@ -70,8 +70,7 @@ flags.adopt_module_key_flags(data_flags)
 
 def main(argv):
     """Trains, and goes on to whatever the flags ask for."""
-    if len(argv) > 1:
-        raise ValueError(f"Unexpected arguments: {' '.join(argv[1:])}. Flags begin with --.")
+    command_line.refuse_arguments(argv)
     flag = flags.FLAGS
     if flag.report and not flag.certify:
         raise ValueError("--report needs --certify, which gives it something to report.")

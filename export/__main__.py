@@ -30,8 +30,7 @@ flags.adopt_module_key_flags(command_line)
 
 def main(argv):
     """Exports."""
-    if len(argv) > 1:
-        raise ValueError(f"Unexpected arguments: {' '.join(argv[1:])}. Flags begin with --.")
+    command_line.refuse_arguments(argv)
     flag = flags.FLAGS
     run = RunDirectory(flag.run_dir)
     model = checkpoints.load_model(run.model)

@@ -1,15 +1,15 @@
 import keras
-import numpy as np
 import tensorflow as tf
 
-from lsrs_tf.layers import cayley, xla
+from lsrs_tf.layers import cayley
 from lsrs_tf.layers.arguments import known_image_shape, positive_integer, positive_pair
 from lsrs_tf.layers.invertible_downsampling import InvertibleDownsampling
+from lsrs_tf.layers.orthogonal_layer import OrthogonalLayer
 from lsrs_tf.layers.precision import transform_dtype
 
 
 @keras.saving.register_keras_serializable("lsrs_tf")
-class OrthogonalConv2D(keras.layers.Layer):
+class OrthogonalConv2D(OrthogonalLayer):
     """Convolution whose every singular value is 1, for any values of its weights.
 
     The kernel is transformed to the Fourier domain, where the Cayley transform makes the matrix of
@@ -59,19 +59,20 @@ class OrthogonalConv2D(keras.layers.Layer):
         bias_constraint=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(
+            use_bias,
+            kernel_initializer,
+            bias_initializer,
+            kernel_regularizer,
+            bias_regularizer,
+            kernel_constraint,
+            bias_constraint,
+            **kwargs,
+        )
         name = type(self).__name__
         self.filters = positive_integer(filters, "filters", name)
         self.kernel_size = positive_pair(kernel_size, "kernel_size", name)
         self.strides = positive_pair(strides, "strides", name)
-        self.use_bias = use_bias
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
-        self.kernel_constraint = keras.constraints.get(kernel_constraint)
-        self.bias_constraint = keras.constraints.get(bias_constraint)
-        self.supports_jit = xla.worthwhile()
         self.downsampling = InvertibleDownsampling(self.strides, dtype=self.dtype_policy)
 
     def build(self, input_shape):
@@ -85,31 +86,7 @@ class OrthogonalConv2D(keras.layers.Layer):
                 f"pixels after strides={self.strides}. Use a smaller kernel or smaller strides."
             )
         self.image_size = (height, width)
-        # Autocast is off: the transform must see the full precision of its weights.
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(*self.kernel_size, channels, self.filters),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-            autocast=False,
-        )
-        # The Frobenius norm that random weights of variance 1 / (3 * fan in) would have.
-        self.gain = self.add_weight(
-            name="gain",
-            shape=(),
-            initializer=keras.initializers.Constant(np.sqrt(min(channels, self.filters) / 3)),
-            autocast=False,
-        )
-        if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias",
-                shape=(self.filters,),
-                initializer=self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-                autocast=False,
-            )
+        self.add_kernel_gain_and_bias((*self.kernel_size, channels, self.filters))
         self.built = True
 
     def stacked_spectrum(self, dtype):
@@ -122,11 +99,7 @@ class OrthogonalConv2D(keras.layers.Layer):
             Tensor [height, width // 2 + 1, 2 * filters, channels * strides ** 2], the real parts
             above the imaginary ones, height and width after the strides.
         """
-        kernel = tf.cast(self.kernel, dtype)
-        # A kernel of all zeros stands for the gain-free transform, not for 0 / 0.
-        norm = tf.maximum(tf.norm(kernel), np.finfo(dtype).tiny)
-        kernel = kernel * (tf.cast(self.gain, dtype) / norm)
-        spectrum = cayley.kernel_spectrum(kernel, *self.image_size)
+        spectrum = cayley.kernel_spectrum(self.scaled_kernel(dtype), *self.image_size)
         return cayley.stack_spectrum(cayley.cayley(spectrum))
 
     def call(self, inputs):
@@ -150,11 +123,4 @@ class OrthogonalConv2D(keras.layers.Layer):
             "filters": self.filters,
             "kernel_size": self.kernel_size,
             "strides": self.strides,
-            "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
-            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
-            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
         }

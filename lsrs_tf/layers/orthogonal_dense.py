@@ -1,14 +1,14 @@
 import keras
-import numpy as np
 import tensorflow as tf
 
-from lsrs_tf.layers import cayley, xla
+from lsrs_tf.layers import cayley
 from lsrs_tf.layers.arguments import positive_integer
+from lsrs_tf.layers.orthogonal_layer import OrthogonalLayer
 from lsrs_tf.layers.precision import transform_dtype
 
 
 @keras.saving.register_keras_serializable("lsrs_tf")
-class OrthogonalDense(keras.layers.Layer):
+class OrthogonalDense(OrthogonalLayer):
     """Dense layer whose every singular value is 1, for any values of its weights.
 
     The Cayley transform of `OrthogonalConv2D` on one real matrix. With at least as many outputs as
@@ -40,16 +40,17 @@ class OrthogonalDense(keras.layers.Layer):
         bias_constraint=None,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(
+            use_bias,
+            kernel_initializer,
+            bias_initializer,
+            kernel_regularizer,
+            bias_regularizer,
+            kernel_constraint,
+            bias_constraint,
+            **kwargs,
+        )
         self.units = positive_integer(units, "units", type(self).__name__)
-        self.use_bias = use_bias
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
-        self.kernel_constraint = keras.constraints.get(kernel_constraint)
-        self.bias_constraint = keras.constraints.get(bias_constraint)
-        self.supports_jit = xla.worthwhile()
 
     def build(self, input_shape):
         """Creates `kernel`, `gain` and `bias`."""
@@ -59,30 +60,7 @@ class OrthogonalDense(keras.layers.Layer):
                 f"{type(self).__name__} needs a known last dimension. "
                 f"Received: input_shape={tuple(input_shape)}"
             )
-        # Autocast is off: the transform must see the full precision of its weights.
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(inputs, self.units),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-            autocast=False,
-        )
-        self.gain = self.add_weight(
-            name="gain",
-            shape=(),
-            initializer=keras.initializers.Constant(np.sqrt(min(inputs, self.units) / 3)),
-            autocast=False,
-        )
-        if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias",
-                shape=(self.units,),
-                initializer=self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-                autocast=False,
-            )
+        self.add_kernel_gain_and_bias((inputs, self.units))
         self.built = True
 
     def orthogonal_kernel(self, dtype):
@@ -91,10 +69,7 @@ class OrthogonalDense(keras.layers.Layer):
         Args:
             dtype: 'float32' or 'float64', the precision of the transform.
         """
-        kernel = tf.cast(self.kernel, dtype)
-        # A kernel of all zeros stands for the gain-free transform, not for 0 / 0.
-        norm = tf.maximum(tf.norm(kernel), np.finfo(dtype).tiny)
-        return cayley.cayley(kernel * (tf.cast(self.gain, dtype) / norm))
+        return cayley.cayley(self.scaled_kernel(dtype))
 
     def call(self, inputs):
         """Returns the product of `inputs` with the orthogonal matrix."""
@@ -113,11 +88,4 @@ class OrthogonalDense(keras.layers.Layer):
         return {
             **super().get_config(),
             "units": self.units,
-            "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
-            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
-            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
         }
