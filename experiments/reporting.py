@@ -1,16 +1,18 @@
 """Tables and pictures of certification files."""
 
 import dataclasses
+import fractions
 import pathlib
 
 import numpy as np
 
-from lsrs_tf.evaluation.metrics import average_certified_radius, certified_accuracy
 from lsrs_tf.evaluation.plots import plot_certified_accuracy
 from lsrs_tf.files import written_whole
 from lsrs_tf.smoothing import records
 
 _UNKNOWN = "-"
+# What all rows of a file must agree on, where they tell it.
+_SETTINGS = ("data", "replaced", "sigma", "n0", "n", "alpha", "seed", "lipschitz", "model")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,11 +81,20 @@ def read_run(path):
     found = records.read(path)
     if not found:
         raise ValueError(f"{path} holds no certified image yet.")
+    for name in _SETTINGS:
+        values = sorted({record.extra[name] for record in found if name in record.extra})
+        if len(values) > 1:
+            raise ValueError(
+                f"{path} mixes rows of different settings, so that no table is true of it: {name} "
+                f"is {' and '.join(values)}. Report them apart."
+            )
     return Run(path, found)
 
 
 def paper_table(runs):
     """Returns the table of the LS-RS paper (tables 1 to 3) in Markdown, a row per run.
+
+    ACR and accuracies are rounded down.
 
     Accuracy is that of the smoothed classifier: certified with the true class at any radius. A
     column of abstentions and one of the number of images stand beside the paper's.
@@ -100,8 +111,8 @@ def paper_table(runs):
             run.defense,
             run.sigma,
             run.replaced,
-            f"{average_certified_radius(run.radii, run.correct):.3f}",
-            f"{100 * certified_accuracy(run.radii, run.correct, 0.0):.2f}",
+            _floor(_exact_average_radius(run), 3),
+            _percent(run, 0.0, 2),
             f"{seconds:.3f}",
             f"{100 * abstained:.2f}",
             str(len(run.records)),
@@ -123,10 +134,27 @@ def radius_table(runs, step=0.25):
         "| certified accuracy (%) at radius | " + " | ".join(f"{at:.2f}" for at in grid) + " |",
         "|---" * (len(grid) + 1) + "|",
     ]
-    for run in runs:
-        cells = [f"{100 * certified_accuracy(run.radii, run.correct, at):.1f}" for at in grid]
-        lines.append(f"| {run.name} | {' | '.join(cells)} |")
+    for name, run in _distinct_names(runs).items():
+        cells = [_percent(run, at, 1) for at in grid]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _exact_average_radius(run):
+    # The decimals of the file, added up without rounding.
+    radii = (fractions.Fraction(str(record.radius)) for record in run.records if record.correct)
+    return sum(radii, fractions.Fraction(0)) / len(run.records)
+
+
+def _percent(run, at, places):
+    certified = sum(record.correct and record.radius >= at for record in run.records)
+    return _floor(fractions.Fraction(100 * certified, len(run.records)), places)
+
+
+def _floor(value, places):
+    """Returns a fraction, at least 0, as a decimal of so many places that is not above it."""
+    whole = value * 10**places // 1
+    return f"{whole // 10**places}.{whole % 10**places:0{places}d}"
 
 
 def write_report(paths, directory):

@@ -3,9 +3,10 @@
 They hold TensorFlow operations only, and no XLA, which a stock server refuses.
 """
 
+import numpy as np
 import tensorflow as tf
 
-from lsrs_tf.smoothing import confidence_graph, noise
+from lsrs_tf.smoothing import confidence, noise
 
 
 class Signatures:
@@ -20,6 +21,7 @@ class Signatures:
         self._certifier = certifier
         self._classifier = certifier.classifier
         self._head = head
+        self._p_lower, self._radius = _tables(certifier)
 
     def endpoints(self):
         """Returns dict of name to (function, input signature), inputs with a leading batch."""
@@ -94,16 +96,29 @@ class Signatures:
         votes = classifier.votes(image, latent, seed, noise.ESTIMATION, certifier.n)
         label = tf.argmax(selection)
         hits = tf.where(valid, votes[label], 0)
-        p_lower = confidence_graph.lower_confidence_bound(
-            tf.cast(hits, tf.float64),
-            tf.constant(certifier.n, tf.float64),
-            tf.constant(certifier.alpha, tf.float64),
-        )
-        radius = confidence_graph.certified_radius(p_lower, classifier.sigma, classifier.lipschitz)
-        radius = confidence_graph.float32_below(radius)
+        radius = tf.constant(self._radius)[hits]
         return (
             tf.where(radius > 0, label, -1),
             radius,
-            confidence_graph.float32_below(p_lower),
+            tf.constant(self._p_lower)[hits],
             tf.cast(votes, tf.int32),
         )
+
+
+def _tables(certifier):
+    """Returns lower bound and radius for every number of hits from 0 to n, as float32 arrays.
+
+    n and alpha are fixed, so that a table holds the very numbers of `lsrs_tf.certify`, rounded
+    down. A quantile computed in the graph could fail to converge unseen.
+    """
+    p_lower = np.zeros(certifier.n + 1, np.float32)
+    radius = np.zeros(certifier.n + 1, np.float32)
+    for hits in range(certifier.n + 1):
+        bound = confidence.lower_confidence_bound(hits, certifier.n, certifier.alpha)
+        p_lower[hits] = confidence.float32_below(bound)
+        radius[hits] = confidence.float32_below(
+            confidence.certified_radius(
+                bound, certifier.classifier.sigma, certifier.classifier.lipschitz
+            )
+        )
+    return p_lower, radius

@@ -41,9 +41,9 @@ def lipschitz_bound(layer_or_model, input_shape=None):
         raise ValueError(
             f"lipschitz_bound takes a Keras layer or model. Received: {layer_or_model!r}"
         )
-    encoder = getattr(layer_or_model, "encoder", None)
-    if isinstance(encoder, keras.Layer):
-        return lipschitz_bound(encoder, input_shape)
+    for known, encoder_of in _ENCODERS.items():
+        if isinstance(layer_or_model, known):
+            return lipschitz_bound(encoder_of(layer_or_model), input_shape)
     if not layer_or_model.built:
         if input_shape is None:
             raise ValueError(
@@ -52,6 +52,17 @@ def lipschitz_bound(layer_or_model, input_shape=None):
             )
         layer_or_model.build(input_shape)
     return _bound(layer_or_model)
+
+
+def bounded_by_encoder(model_class, encoder_of):
+    """Makes the bound of a class of models the bound of its encoder.
+
+    Args:
+        model_class: class of models.
+        encoder_of: function of a model that returns its encoder, or raises if the model may use
+            another one.
+    """
+    _ENCODERS[model_class] = encoder_of
 
 
 def _bound(layer):
@@ -107,17 +118,19 @@ def _functional_bound(model):
 
 
 def _check_merge(layer, inputs):
-    shapes = {tuple(tensor.shape) for tensor in inputs}
+    shapes = {tuple(tensor.shape[1:]) for tensor in inputs}
     # Addition would repeat the values of a smaller input, and with them its norm.
-    if isinstance(layer, keras.layers.Add) and len(shapes) > 1:
+    unequal = len(shapes) > 1 or any(None in shape for shape in shapes)
+    if isinstance(layer, keras.layers.Add) and unequal:
         raise ValueError(
-            f"Layer '{layer.name}' adds inputs of different shapes, which stretches the smaller "
-            f"ones. Received: {sorted(map(str, shapes))}. Bring them to one shape first."
+            f"Layer '{layer.name}' adds inputs of different or unknown shapes, which may stretch "
+            f"the smaller ones. Received: {sorted(map(str, shapes))}. Bring them to one known "
+            "shape first."
         )
-    if isinstance(layer, keras.layers.Concatenate) and layer.axis == 0:
+    if isinstance(layer, keras.layers.Concatenate) and layer.axis in (0, -len(inputs[0].shape)):
         raise ValueError(
             f"Layer '{layer.name}' concatenates along the batch, so that its outputs belong to no "
-            "single image. Received: axis=0. Use another axis."
+            f"single image. Received: axis={layer.axis}. Use another axis."
         )
 
 
@@ -159,7 +172,13 @@ def _norm_of_nearly_orthogonal(matrices):
     size = np.linalg.norm(matrices, axis=(-2, -1)).max() ** 2
     unit_roundoff = np.finfo(np.float64).eps / 2
     slack = 8 * (max(rows, columns) + 8) * unit_roundoff * (size + distance + 1)
-    return _round_up(math.sqrt(_round_up(1.0 + _round_up(float(distance + slack)))))
+    bound = _round_up(math.sqrt(_round_up(1.0 + _round_up(float(distance + slack)))))
+    if not math.isfinite(bound):
+        raise ValueError(
+            "The transform of an orthogonal layer overflows: its gain or kernel is too large. Load "
+            "weights from before training diverged."
+        )
+    return bound
 
 
 def _spectrum_bound(stacked_spectrum):
@@ -197,6 +216,9 @@ def _one(_):
 
 _RULES = {
     layers.ConvexResidual: _convex_residual_bound,
+    layers.FixedDense: lambda layer: _norm_of_nearly_orthogonal(
+        keras.ops.convert_to_numpy(layer.kernel).astype(np.float64)
+    ),
     layers.GroupSort: _one,
     layers.InvertibleDownsampling: _one,
     layers.OrthogonalConv2D: lambda layer: _spectrum_bound(layer.stacked_spectrum("float64")),
@@ -213,5 +235,8 @@ _RULES = {
     keras.layers.Permute: _one,
     keras.layers.Reshape: _one,
 }
+
+# Classes of models that are bounded by their encoders; see bounded_by_encoder.
+_ENCODERS = {}
 
 _MERGES = {keras.layers.Add: _sum, keras.layers.Concatenate: _root_of_squares}

@@ -1,6 +1,7 @@
 """Keras layers with a known Lipschitz constant, for encoders that carry certificates."""
 
 from lsrs_tf.layers.convex_residual import ConvexResidual
+from lsrs_tf.layers.fixed_dense import FixedDense
 from lsrs_tf.layers.group_sort import GroupSort
 from lsrs_tf.layers.invertible_downsampling import InvertibleDownsampling
 from lsrs_tf.layers.orthogonal_conv2d import OrthogonalConv2D
@@ -10,6 +11,7 @@ from lsrs_tf.layers.standardization import Standardization
 
 __all__ = [
     "ConvexResidual",
+    "FixedDense",
     "GroupSort",
     "InvertibleDownsampling",
     "OrthogonalConv2D",

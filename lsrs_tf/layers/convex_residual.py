@@ -53,6 +53,8 @@ class ConvexResidual(keras.layers.Layer):
                 f"{type(self).__name__} needs a branch and a shortcut of one output shape. "
                 f"Received: branch {branch_shape}, shortcut {shortcut_shape}"
             )
+        # Pinned: at another size this would be another map, with another Lipschitz constant.
+        self.input_spec = keras.layers.InputSpec(shape=(None, *input_shape[1:]))
         odds = self.initial_branch_weight / (1 - self.initial_branch_weight)
         self.logit = self.add_weight(
             name="logit",

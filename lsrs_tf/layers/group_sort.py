@@ -30,6 +30,7 @@ class GroupSort(keras.layers.Layer):
                 f"divides. Received: input_shape={tuple(input_shape)}, "
                 f"group_size={self.group_size}. Change the filters of the layer before it."
             )
+        self.input_spec = keras.layers.InputSpec(axes={-1: channels})
         self.built = True
 
     def call(self, inputs):

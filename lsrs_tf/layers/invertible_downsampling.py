@@ -25,6 +25,8 @@ class InvertibleDownsampling(keras.layers.Layer):
     def build(self, input_shape):
         """Checks that whole blocks fill the image."""
         self.compute_output_shape(input_shape)
+        # Pinned: at another size this would be another map, with another Lipschitz constant.
+        self.input_spec = keras.layers.InputSpec(shape=(None, *input_shape[1:]))
         self.built = True
 
     def call(self, inputs):

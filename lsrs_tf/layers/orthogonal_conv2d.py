@@ -78,6 +78,8 @@ class OrthogonalConv2D(OrthogonalLayer):
     def build(self, input_shape):
         """Creates `kernel`, `gain` and `bias`."""
         self.downsampling.build(input_shape)
+        # Pinned: at another size this would be another map, with another Lipschitz constant.
+        self.input_spec = keras.layers.InputSpec(shape=(None, *input_shape[1:]))
         _, height, width, channels = self.downsampling.compute_output_shape(input_shape)
         if self.kernel_size[0] > height or self.kernel_size[1] > width:
             raise ValueError(

@@ -60,6 +60,7 @@ class OrthogonalDense(OrthogonalLayer):
                 f"{type(self).__name__} needs a known last dimension. "
                 f"Received: input_shape={tuple(input_shape)}"
             )
+        self.input_spec = keras.layers.InputSpec(axes={-1: inputs})
         self.add_kernel_gain_and_bias((inputs, self.units))
         self.built = True
 

@@ -24,7 +24,8 @@ class SpectralConv2D(keras.layers.Layer):
     """
 
     def __init__(self, filters, strides=1, use_bias=True, **kwargs):
-        super().__init__(**{**kwargs, "trainable": False})
+        super().__init__(**kwargs)
+        self.trainable = False
         name = type(self).__name__
         self.filters = positive_integer(filters, "filters", name)
         self.strides = positive_pair(strides, "strides", name)
@@ -34,6 +35,8 @@ class SpectralConv2D(keras.layers.Layer):
     def build(self, input_shape):
         """Creates `spectrum`, laid out as `OrthogonalConv2D.stacked_spectrum`, and `bias`."""
         self.downsampling.build(input_shape)
+        # Pinned: at another size this would be another map, with another Lipschitz constant.
+        self.input_spec = keras.layers.InputSpec(shape=(None, *input_shape[1:]))
         _, height, width, channels = self.downsampling.compute_output_shape(input_shape)
         self.spectrum = self.add_weight(
             name="spectrum",

@@ -43,6 +43,8 @@ class Standardization(keras.layers.Layer):
                     f"{type(self).__name__} has {len(values)} values of `{name}`, but the input "
                     f"has {input_shape[-1]} channels. Received: input_shape={tuple(input_shape)}"
                 )
+        # Pinned: fewer channels would be repeated, and their norm stretched.
+        self.input_spec = keras.layers.InputSpec(axes={-1: input_shape[-1]})
         self.built = True
 
     def call(self, inputs):

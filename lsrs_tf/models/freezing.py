@@ -5,8 +5,11 @@ import keras
 from lsrs_tf import layers
 from lsrs_tf.graphs import is_functional, is_sequential, nodes_in_order
 
+# Layers that take a list of inputs, even of one.
+_MERGES = (keras.layers.Add, keras.layers.Concatenate)
 
-def freeze_encoder(encoder):
+
+def freeze_encoder(encoder, input_shape=None):
     """Returns a float64 copy of an encoder with every orthogonal transform evaluated once.
 
     The copy shares nothing with the encoder: later training, assignment or loading of the encoder
@@ -14,9 +17,11 @@ def freeze_encoder(encoder):
 
     Args:
         encoder: a built Keras layer, `keras.Sequential` or functional model.
+        input_shape: shape with the batch dimension, for a layer without weights, which does not
+            know its own.
 
     Returns:
-        A built `keras.Model` or layer of the same map, evaluated in float64.
+        A functional `keras.Model` of the same map, evaluated in float64.
 
     Raises:
         ValueError: if the encoder is not built, or is a subclassed model, whose layers cannot be
@@ -27,58 +32,60 @@ def freeze_encoder(encoder):
             f"Encoder '{encoder.name}' has not been built. Give it a `keras.Input`, or call it on "
             "an image, before it is frozen."
         )
-    if is_sequential(encoder) or is_functional(encoder):
-        return _freeze_graph(encoder)
-    if isinstance(encoder, keras.Model):
+    graph = is_sequential(encoder) or is_functional(encoder)
+    if isinstance(encoder, keras.Model) and not graph:
         raise ValueError(
             f"Encoder '{encoder.name}' is a subclassed model ({type(encoder).__name__}), whose "
             "layers cannot be frozen one by one. Build the encoder with keras.Sequential or with "
             "the functional API."
         )
-    return _freeze_graph(_graph_of_one_layer(encoder))
-
-
-def _graph_of_one_layer(layer):
-    # The layer itself must not be called again here: a copy of it takes its place.
-    shape = layer.get_build_config()["input_shape"]
-    images = keras.Input(batch_shape=shape)
-    return keras.Model(images, layer(images))
-
-
-def _freeze_graph(model):
+    shapes = (
+        [tensor.shape for tensor in encoder.inputs]
+        if graph
+        else [_shape_of_layer(encoder, input_shape)]
+    )
     # A model rounds what it gets to the dtype of its inputs: float32 ones would undo the rest.
-    inputs = [
-        keras.Input(batch_shape=tensor.shape, dtype="float64", name=tensor.name)
-        for tensor in model.inputs
-    ]
+    inputs = [keras.Input(batch_shape=shape, dtype="float64") for shape in shapes]
     copies = {}
-    if is_sequential(model):
-        outputs = inputs
-        for layer in model.layers:
-            outputs = [_frozen_call(layer, outputs, copies)]
-    else:
-        outputs = _frozen_outputs(model, inputs, copies)
-    frozen = keras.Model(_one_or_all(inputs), _one_or_all(outputs), name=model.name)
+    outputs = _frozen_outputs(encoder, inputs, copies)
+    frozen = keras.Model(_one_or_all(inputs), _one_or_all(outputs), name=encoder.name)
     for layer, copy in copies.values():
         _copy_weights(layer, copy)
     frozen.trainable = False
     return frozen
 
 
-def _frozen_outputs(model, inputs, copies):
-    tensors = {id(old): new for old, new in zip(model.inputs, inputs, strict=True)}
-    for layer, old_inputs, (old_output,) in nodes_in_order(model):
-        if not isinstance(layer, keras.layers.InputLayer):
-            new_inputs = [tensors[id(tensor)] for tensor in old_inputs]
-            tensors[id(old_output)] = _frozen_call(layer, new_inputs, copies)
-    return [tensors[id(tensor)] for tensor in model.outputs]
+def _shape_of_layer(layer, input_shape):
+    config = layer.get_build_config()
+    if config and config.get("input_shape"):
+        return config["input_shape"]
+    if input_shape is None:
+        raise ValueError(
+            f"Encoder '{layer.name}' ({type(layer).__name__}) does not know the shape of its "
+            "images. Wrap it: keras.Sequential([keras.Input(shape), layer])."
+        )
+    return input_shape
+
+
+def _frozen_outputs(encoder, inputs, copies):
+    if is_functional(encoder):
+        tensors = {id(old): new for old, new in zip(encoder.inputs, inputs, strict=True)}
+        for layer, old_inputs, (old_output,) in nodes_in_order(encoder):
+            if not isinstance(layer, keras.layers.InputLayer):
+                new_inputs = [tensors[id(tensor)] for tensor in old_inputs]
+                tensors[id(old_output)] = _frozen_call(layer, new_inputs, copies)
+        return [tensors[id(tensor)] for tensor in encoder.outputs]
+    for layer in encoder.layers if is_sequential(encoder) else [encoder]:
+        inputs = [_frozen_call(layer, inputs, copies)]
+    return inputs
 
 
 def _frozen_call(layer, inputs, copies):
     # A layer that is used several times has one copy, used as often.
     if id(layer) not in copies:
         copies[id(layer)] = (layer, _float64_copy(layer))
-    return copies[id(layer)][1](_one_or_all(inputs))
+    copy = copies[id(layer)][1]
+    return copy(inputs if isinstance(layer, _MERGES) else _one_or_all(inputs))
 
 
 def _one_or_all(tensors):
@@ -94,10 +101,15 @@ def _float64_copy(layer):
             name=layer.name,
             dtype="float64",
         )
+    if type(layer) is layers.OrthogonalDense:
+        return layers.FixedDense(
+            layer.units, use_bias=layer.use_bias, name=layer.name, dtype="float64"
+        )
     if type(layer) is layers.ConvexResidual:
+        shape = layer.get_build_config()["input_shape"]
         return layers.ConvexResidual(
-            freeze_encoder(layer.branch),
-            None if layer.shortcut is None else freeze_encoder(layer.shortcut),
+            freeze_encoder(layer.branch, shape),
+            None if layer.shortcut is None else freeze_encoder(layer.shortcut, shape),
             name=layer.name,
             dtype="float64",
         )
@@ -109,10 +121,12 @@ def _float64_copy(layer):
 def _copy_weights(layer, frozen):
     if type(layer) is layers.OrthogonalConv2D:
         frozen.spectrum.assign(layer.stacked_spectrum("float64"))
-        if layer.use_bias:
-            frozen.bias.assign(keras.ops.cast(layer.bias, "float64"))
+    elif type(layer) is layers.OrthogonalDense:
+        frozen.kernel.assign(layer.orthogonal_kernel("float64"))
     elif type(layer) is layers.ConvexResidual:
         # Branch and shortcut arrived frozen, weights and all.
         frozen.logit.assign(keras.ops.cast(layer.logit, "float64"))
     elif not (is_sequential(layer) or is_functional(layer)):
         frozen.set_weights(layer.get_weights())
+    if isinstance(layer, layers.OrthogonalConv2D | layers.OrthogonalDense) and layer.use_bias:
+        frozen.bias.assign(keras.ops.cast(layer.bias, "float64"))

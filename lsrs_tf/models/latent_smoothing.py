@@ -1,8 +1,24 @@
+import numbers
+
 import keras
 import numpy as np
 
 from lsrs_tf.layers import xla
+from lsrs_tf.lipschitz import bounded_by_encoder
 from lsrs_tf.models.freezing import freeze_encoder
+
+
+def checked_sigma(sigma):
+    """Returns sigma, or raises if it is no standard deviation that float32 noise can have."""
+    number = isinstance(sigma, numbers.Real) and not isinstance(sigma, bool)
+    with np.errstate(over="ignore"):
+        rounded = np.float32(sigma) if number else np.float32(0)
+    if not (np.isfinite(rounded) and rounded > 0):
+        raise ValueError(
+            "`sigma` must be a number above 0, the standard deviation of the noise in the latent. "
+            f"Received: sigma={sigma!r}"
+        )
+    return sigma
 
 
 @keras.saving.register_keras_serializable("lsrs_tf")
@@ -34,15 +50,11 @@ class LatentSmoothingModel(keras.Model):
                     f"Argument `{name}` of {type(self).__name__} must be a Keras layer or model. "
                     f"Received: {name}={part!r}"
                 )
-        if not (np.isscalar(sigma) and np.isfinite(sigma) and sigma > 0):
-            raise ValueError(
-                f"Argument `sigma` of {type(self).__name__} must be a number above 0, the standard "
-                f"deviation of the noise in the latent. Received: sigma={sigma!r}"
-            )
         self.encoder = encoder
         self.head = head
-        self.sigma = float(sigma)
-        self.noise = keras.layers.GaussianNoise(self.sigma)
+        self.sigma = float(checked_sigma(sigma))
+        # Of standard deviation 1, because Keras' layer takes none above that.
+        self.noise = keras.layers.GaussianNoise(1.0)
         self.supports_jit = xla.worthwhile()
         if encoder.built and head.built:
             self.built = True
@@ -57,8 +69,9 @@ class LatentSmoothingModel(keras.Model):
 
     def call(self, inputs, training=False):
         """Returns the logits `[batch, classes]` of images; only training adds noise."""
-        latents = self.noise(self.encoder(inputs, training=training), training=training)
-        return self.classify(latents, training=training)
+        latents = self.encoder(inputs, training=training)
+        noise = self.noise(keras.ops.zeros_like(latents), training=training)
+        return self.classify(latents + self.sigma * noise, training=training)
 
     def compute_output_shape(self, input_shape):
         """Returns the shape of the logits."""
@@ -89,3 +102,34 @@ class LatentSmoothingModel(keras.Model):
             for name in ("encoder", "head")
         }
         return cls(**{**config, **parts})
+
+
+def smoothed_parts(model):
+    """Returns encoder and head of a model, if these are all that it computes.
+
+    Args:
+        model: a `LatentSmoothingModel`, or one of a subclass that trains differently.
+
+    Returns:
+        (encoder, head).
+
+    Raises:
+        ValueError: if the model is something else, or a subclass that changed what is computed
+            between pixels and logits, so that a certificate would be that of another classifier.
+    """
+    if not isinstance(model, LatentSmoothingModel):
+        raise ValueError(
+            "A smoothed classifier needs a lsrs_tf.models.LatentSmoothingModel. Received: "
+            f"{type(model).__name__}. Wrap your encoder and head in one."
+        )
+    for name in ("call", "encode", "classify", "freeze_encoder"):
+        if getattr(type(model), name) is not getattr(LatentSmoothingModel, name):
+            raise ValueError(
+                f"{type(model).__name__} changes `{name}` of LatentSmoothingModel: a certificate "
+                "of its encoder and head would not be one of what it computes. Put the change into "
+                "the encoder or the head."
+            )
+    return model.encoder, model.head
+
+
+bounded_by_encoder(LatentSmoothingModel, lambda model: smoothed_parts(model)[0])

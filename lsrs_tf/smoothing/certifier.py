@@ -11,8 +11,8 @@ class Certifier:
     is divided by the encoder's Lipschitz bound.
 
     Args:
-        model: built `LatentSmoothingModel`. Its encoder is frozen here; later training does not
-            reach the certificates.
+        model: built `LatentSmoothingModel`. Its encoder is frozen here, its head is not: after
+            more training make a new certifier.
         sigma: float above 0, standard deviation of the noise in the latent, or None for the
             model's.
         n0: int, samples that select the class.

@@ -6,6 +6,7 @@ Source: Cohen, Rosenfeld and Kolter, "Certified Adversarial Robustness via Rando
 
 import math
 
+import numpy as np
 import scipy.special
 import scipy.stats
 
@@ -60,12 +61,19 @@ def lower_confidence_bound(count, n, alpha):
         )
     if count == 0:
         return 0.0
-    bound = float(scipy.stats.beta.ppf(alpha, count, n - count + 1))
+    bound = float(scipy.special.betaincinv(count, n - count + 1, alpha))
     if not 0.0 <= bound < 1.0:
         raise ArithmeticError(
-            f"SciPy's beta quantile failed for count={count}, n={n}, alpha={alpha}: {bound}."
+            "SciPy's inverse beta function failed for "
+            f"count={count}, n={n}, alpha={alpha}: {bound}."
         )
     return bound * (1.0 - _BETA_MARGIN)
+
+
+def float32_below(value):
+    """Returns the largest float32 number that is not above a float64 number."""
+    nearest = np.float32(value)
+    return nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(-np.inf))
 
 
 def certified_radius(p_lower, sigma, lipschitz):

@@ -70,8 +70,7 @@ def number_of_images(images):
     """Returns the number of images, or None where a data set does not tell."""
     if not isinstance(images, tf.data.Dataset):
         return len(images)
-    element = images.element_spec
-    element = element[0] if isinstance(element, tuple) else element
+    element = _first(images.element_spec)
     size = int(images.cardinality())
     return size if size >= 0 and element.shape.rank == 3 else None
 
@@ -88,5 +87,15 @@ def _each_batch(images, shape):
         yield images
         return
     for element in images:
-        batch = np.asarray(element[0] if isinstance(element, tuple) else element)
+        batch = np.asarray(_first(element))
         yield batch if batch.ndim == len(shape) + 1 else batch[np.newaxis]
+
+
+def _first(element):
+    if isinstance(element, dict):
+        raise ValueError(
+            "A data set must give images, or tuples that begin with them. Received: dictionaries "
+            f"with {sorted(element)}. Use `as_supervised=True` in tensorflow-datasets, or map them "
+            "to their images."
+        )
+    return element[0] if isinstance(element, tuple) else element

@@ -59,22 +59,30 @@ def format_row(idx, label, predict, radius, seconds, extra):
         extra: list of values of the further columns.
     """
     time = str(datetime.timedelta(seconds=seconds))
-    values = [idx, label, predict, rounded_down(radius), int(predict == label), time, *extra]
+    correct = int(_is_correct(label, predict))
+    values = [idx, label, predict, rounded_down(radius), correct, time, *extra]
     return "\t".join(str(value) for value in values) + "\n"
+
+
+def _is_correct(label, predict):
+    # An abstention is never correct, whatever stands for an unknown label.
+    return predict == label and predict != -1
 
 
 def read(path):
     """Reads a certification file, of this package or of another one.
 
     Args:
-        path: the file; a last line without a line break is what a kill left, and is skipped.
+        path: the file. A last line without a line break is what a kill left of a row, and is
+            skipped, unless the file has the first six columns only and the line is whole.
 
     Returns:
         List of `Record`, in the order of the file.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is not a certification file, or a line of it is damaged.
+        ValueError: if it is not a certification file, a line of it is damaged, or an image comes
+            twice.
     """
     try:
         with pathlib.Path(path).open(newline="", encoding="utf-8") as file:
@@ -86,7 +94,7 @@ def read(path):
         ) from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a text file: {error}.") from error
-    if lines and not lines[-1].endswith("\n"):
+    if lines and not lines[-1].endswith("\n") and not _is_whole(lines):
         lines.pop()
     rows = list(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
     if not rows or tuple(rows[0][:6]) != COLUMNS:
@@ -94,7 +102,23 @@ def read(path):
             f"{path} is not a certification file: its first line must begin with "
             f"{' '.join(COLUMNS)}, separated by tabs. Received: {lines[:1]}"
         )
-    return [_record(row, rows[0], path, number) for number, row in enumerate(rows[1:], start=2)]
+    found = [_record(row, rows[0], path, number) for number, row in enumerate(rows[1:], start=2)]
+    seen = set()
+    for record in found:
+        if record.idx in seen:
+            raise ValueError(
+                f"{path} has more than one row for image {record.idx}, which would count it more "
+                "than once. Remove all but one."
+            )
+        seen.add(record.idx)
+    return found
+
+
+def _is_whole(lines):
+    # The time ends a row of six columns; cut short it would not be a time any more.
+    return lines[0].rstrip("\n").split("\t") == list(COLUMNS) and re.fullmatch(
+        r"(\S+\t){5}(\d+ days?, )?\d+:\d\d:\d\d(\.\d+)?", lines[-1]
+    )
 
 
 def _record(row, header, path, number):
@@ -105,7 +129,7 @@ def _record(row, header, path, number):
         radius = float(row[3])
         if not 0 <= radius < math.inf:
             raise ValueError(f"radius {row[3]}")
-        if row[4] not in ("0", "1") or (row[4] == "1") != (predict == label):
+        if row[4] not in ("0", "1") or (row[4] == "1") != _is_correct(label, predict):
             raise ValueError(f"correct is {row[4]}, but the label is {label}, predicted {predict}")
         if predict == -1 and radius > 0:
             raise ValueError(f"an abstention with radius {radius}")

@@ -3,6 +3,7 @@ import tensorflow as tf
 
 from lsrs_tf.layers import xla
 from lsrs_tf.lipschitz import lipschitz_bound
+from lsrs_tf.models.latent_smoothing import checked_sigma, smoothed_parts
 from lsrs_tf.smoothing import noise, votes
 
 
@@ -10,8 +11,8 @@ class SmoothedClassifier:
     """The smoothed classifier of a model: an encoder run once per image, a head run many times.
 
     It holds a frozen copy of the encoder and a proven bound of its Lipschitz constant. The head is
-    the model's own. Every image is encoded alone, so that its latent is the same to the last bit
-    whatever comes with it.
+    the model's own: after more training make a new classifier. Every image is encoded alone, so
+    that its latent is the same to the last bit whatever comes with it.
 
     Args:
         model: built `LatentSmoothingModel`.
@@ -35,12 +36,8 @@ class SmoothedClassifier:
     """
 
     def __init__(self, model, sigma=None, batch_size=256, jit_compile=None):
-        sigma = model.sigma if sigma is None else sigma
-        if not (np.isscalar(sigma) and np.isfinite(sigma) and np.float32(sigma) > 0):
-            raise ValueError(
-                "`sigma` must be a number above 0, the standard deviation of the noise in the "
-                f"latent. Received: sigma={sigma!r}"
-            )
+        _, self._head = smoothed_parts(model)
+        sigma = checked_sigma(model.sigma if sigma is None else sigma)
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1. Received: batch_size={batch_size}")
         # The noise is float32, and so is its standard deviation: the radius must use that one.
@@ -55,7 +52,6 @@ class SmoothedClassifier:
                 "The encoder must know the size of its images and latents. Received: images "
                 f"{self.image_shape}, latents {self.latent_shape}."
             )
-        self._head = model.head
         self.num_classes = self._checked_num_classes()
         jit_compile = xla.worthwhile() if jit_compile is None else jit_compile
         self._count_chunk = tf.function(self._votes_of_chunk, jit_compile=jit_compile)

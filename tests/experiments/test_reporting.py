@@ -15,11 +15,11 @@ def files(tmp_path):
     latent = _file(
         tmp_path / "ls.tsv",
         "9/18",
-        [(0, 1, 1, 0.5, 2.0), (1, 2, 1, 0.9, 4.0), (2, 3, -1, 0.0, 3.0), (3, 4, 4, 0.3, 3.0)],
+        [(0, 1, 1, 0.5, 2.0), (1, 2, 1, 0.9, 4.0), (2, 3, -1, 0.0, 3.0), (3, 4, 4, 0.25, 3.0)],
     )
     run = tmp_path / "run"
     run.mkdir()
-    _file(run / "certified.tsv", "0/18", [(0, 1, 1, 0.7, 8.0)])
+    _file(run / "certified.tsv", "0/18", [(0, 1, 1, 0.75, 8.0)])
     return latent, run
 
 
@@ -28,8 +28,8 @@ def test_table_has_the_papers_columns(files):
     assert table[0].startswith(
         "| defense | sigma | replaced | ACR | accuracy (%) | time (s/example) |"
     )
-    assert table[2] == "| LS-RS | 0.25 | 9/18 | 0.200 | 50.00 | 3.000 | 25.00 | 4 |"
-    assert table[3] == "| IS-RS | 0.25 | 0/18 | 0.700 | 100.00 | 8.000 | 0.00 | 1 |"
+    assert table[2] == "| LS-RS | 0.25 | 9/18 | 0.187 | 50.00 | 3.000 | 25.00 | 4 |"
+    assert table[3] == "| IS-RS | 0.25 | 0/18 | 0.750 | 100.00 | 8.000 | 0.00 | 1 |"
 
 
 def test_radii_go_from_zero_beyond_the_largest(files):
@@ -60,6 +60,23 @@ def test_equal_names_are_told_apart(files, tmp_path):
     copy.write_text(files[0].read_text())
     names = reporting._distinct_names([reporting.read_run(path) for path in (files[0], copy)])
     assert len(names) == 2
+
+
+def test_figures_are_rounded_down(tmp_path):
+    rows = [(idx, 1, 1, 0.2496, 1.0) for idx in range(2999)] + [(2999, 1, 2, 0.3, 1.0)]
+    run = reporting.read_run(_file(tmp_path / "file.tsv", "9/18", rows))
+    assert "| 0.249 | 99.96 |" in reporting.paper_table([run])
+    assert "| 99.9 | 0.0 |" in reporting.radius_table([run])
+    exact = _file(tmp_path / "exact.tsv", "9/18", [(0, 1, 1, 0.25, 1.0), (1, 1, 1, 0.5, 1.0)])
+    assert "| 0.375 | 100.00 |" in reporting.paper_table([reporting.read_run(exact)])
+
+
+def test_mixed_settings_are_refused(tmp_path):
+    path = _file(tmp_path / "file.tsv", "9/18", [(0, 1, 1, 0.3, 1.0)])
+    with path.open("a") as file:
+        file.write(records.format_row(1, 1, 1, 0.9, 1.0, ["9/18", "1.0"]))
+    with pytest.raises(ValueError, match=r"sigma is 0\.25 and 1\.0"):
+        reporting.read_run(path)
 
 
 def test_empty_file_is_refused(tmp_path):

@@ -66,7 +66,7 @@ def test_functional_graph_with_branches():
     model = keras.Model(images, total)
     exact = np.linalg.norm(jacobian(model, (4, 4, 2)), 2)
     assert exact <= lipschitz_bound(model) <= exact + 1e-5
-    assert lipschitz_bound(model) == pytest.approx(2 * np.sqrt(5))
+    assert 2 * np.sqrt(5) <= lipschitz_bound(model) <= 2 * np.sqrt(5) * (1 + 1e-12)
 
 
 def test_addition_of_unequal_shapes_is_refused():
@@ -74,15 +74,59 @@ def test_addition_of_unequal_shapes_is_refused():
     column = keras.layers.Reshape((1, 1, 32))(images)
     wide = keras.layers.Reshape((1, 32, 1))(images)
     model = keras.Model(images, keras.layers.Add()([column, wide]))
-    with pytest.raises(ValueError, match="different shapes"):
+    with pytest.raises(ValueError, match="adds inputs of different"):
         lipschitz_bound(model)
 
 
-def test_concatenation_along_the_batch_is_refused():
+@pytest.mark.parametrize("axis", [0, -2])
+def test_concatenation_along_the_batch_is_refused(axis):
     images = keras.Input((4,))
-    model = keras.Model(images, keras.layers.Concatenate(axis=0)([images, images]))
-    with pytest.raises(ValueError, match="axis=0"):
+    model = keras.Model(images, keras.layers.Concatenate(axis=axis)([images, images]))
+    with pytest.raises(ValueError, match=f"axis={axis}"):
         lipschitz_bound(model)
+
+
+def test_addition_of_unknown_shapes_is_refused():
+    images = keras.Input((None,))
+    twice = keras.layers.Concatenate()([images, images])
+    with pytest.raises(ValueError, match="unknown shapes"):
+        lipschitz_bound(keras.Model(images, keras.layers.Add()([twice, images])))
+
+
+@pytest.mark.parametrize(
+    ("layer", "built_on", "called_on"),
+    [
+        (layers.OrthogonalConv2D(1, 3), (4, 4, 1), (4, 1, 1)),
+        (layers.SpectralConv2D(1), (4, 4, 1), (4, 1, 1)),
+        (layers.Standardization([0.0, 0.0, 0.0], 1.0), (4, 3), (12, 1)),
+        (
+            layers.ConvexResidual(keras.layers.Reshape((4, 1)), keras.layers.Identity()),
+            (4, 1),
+            (1, 4),
+        ),
+    ],
+)
+def test_layer_cannot_be_used_at_a_shape_that_its_bound_is_not_for(layer, built_on, called_on):
+    layer(np.zeros((1, *built_on), np.float32))
+    with pytest.raises(ValueError, match="incompatible with the layer"):
+        layer(np.zeros((1, *called_on), np.float32))
+
+
+def test_attribute_called_encoder_makes_no_encoder():
+    model = _sequential(layers.Standardization(0.0, 0.01))
+    model.encoder = keras.layers.Identity()
+    assert lipschitz_bound(model) >= 100
+
+
+def test_transform_that_overflows_is_refused():
+    for layer, shape in (
+        (layers.OrthogonalConv2D(4, 2, dtype="float64"), (2, 2, 2)),
+        (layers.OrthogonalDense(5, dtype="float64"), (3,)),
+    ):
+        layer.build((None, *shape))
+        layer.gain.assign(1e200)
+        with pytest.raises(ValueError, match="overflows"):
+            lipschitz_bound(layer)
 
 
 @pytest.mark.parametrize("logit", [-1000.0, -37.0, 0.0, 37.0, 1000.0])
@@ -99,7 +143,7 @@ def test_convex_residual_of_extreme_weight(logit):
 def test_shared_layer_counts_at_every_use():
     images = keras.Input((3,))
     layer = layers.Standardization(0.0, 0.5)
-    assert lipschitz_bound(keras.Model(images, layer(layer(images)))) == pytest.approx(4)
+    assert 4 <= lipschitz_bound(keras.Model(images, layer(layer(images)))) <= 4 + 1e-12
 
 
 def test_whole_encoder_never_stretches_a_pair_of_images_beyond_its_bound():

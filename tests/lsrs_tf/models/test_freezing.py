@@ -76,9 +76,35 @@ def test_single_layer_becomes_a_model():
     np.testing.assert_allclose(frozen(np.eye(4)), layer(np.eye(4)), atol=1e-6)
 
 
+def test_residual_of_layers_without_weights():
+    layer = layers.ConvexResidual(keras.layers.Identity(), keras.layers.Dropout(0.5))
+    encoder = keras.Sequential([keras.Input((3,)), layer])
+    np.testing.assert_array_equal(freeze_encoder(encoder)(np.eye(3)), np.eye(3))
+
+
+def test_shared_layer_stays_shared_and_single_inputs_can_be_merged():
+    images = keras.Input((3,))
+    layer = layers.OrthogonalDense(3)
+    total = keras.layers.Concatenate()([layer(layer(images))])
+    frozen = freeze_encoder(keras.Model(images, total))
+    assert len(frozen.weights) == 2
+    np.testing.assert_allclose(frozen(np.eye(3)), layer(layer(np.eye(3))), atol=1e-6)
+
+
+def test_dense_transform_is_evaluated_once():
+    encoder = keras.Sequential([keras.Input((4,)), layers.OrthogonalDense(4)])
+    frozen = freeze_encoder(encoder)
+    kernel = frozen.layers[-1].get_weights()[0]
+    assert isinstance(frozen.layers[-1], layers.FixedDense)
+    np.testing.assert_allclose(kernel.T @ kernel, np.eye(4), atol=1e-14)
+
+
 def test_encoder_that_cannot_be_frozen_is_refused():
     with pytest.raises(ValueError, match="has not been built"):
         freeze_encoder(layers.OrthogonalDense(3))
+
+    with pytest.raises(ValueError, match=r"keras\.Input"):
+        freeze_encoder(keras.layers.Identity())
 
     class Subclassed(keras.Model):
         def call(self, inputs):

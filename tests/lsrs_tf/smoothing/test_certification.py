@@ -113,6 +113,34 @@ def test_images_that_cannot_be_certified_are_refused(images, message):
             function(_model(), images, verbose=0)
 
 
+def test_dictionaries_are_refused_with_a_remedy():
+    data = tf.data.Dataset.from_tensor_slices({"image": _images(), "label": np.arange(6)})
+    for verbose in (0, 1):
+        with pytest.raises(ValueError, match="as_supervised"):
+            _certify(_model(), data, verbose=verbose)
+
+
+def test_subclass_that_computes_something_else_is_refused():
+    class Amplified(models.LatentSmoothingModel):
+        def call(self, inputs, training=False):
+            return super().call(100 * inputs, training=training)
+
+    class OtherTraining(models.LatentSmoothingModel):
+        def train_step(self, data):
+            return super().train_step(data)
+
+    parts = _model().encoder, _model().head
+    for function in (
+        lambda model: _certify(model, _images()),
+        lambda model: lsrs_tf.lipschitz_bound(model),
+    ):
+        with pytest.raises(ValueError, match="Amplified changes `call`"):
+            function(Amplified(*parts, 0.25))
+        function(OtherTraining(*parts, 0.25))
+    with pytest.raises(ValueError, match=r"needs a lsrs_tf\.models\.LatentSmoothingModel"):
+        _certify(parts[0], _images())
+
+
 def test_refusal_names_the_image():
     images = _images()
     images[4, 0, 0, 0] = 2

@@ -26,14 +26,15 @@ def test_lower_bound_is_the_exact_clopper_pearson_bound(n, alpha):
             assert _exact_tail(count, n, bound * (1 + 1e-10)) > Fraction(alpha)
 
 
-@pytest.mark.parametrize("n", [1_000, 100_000, 1_000_000])
-def test_lower_bound_is_below_the_exact_one_for_many_samples(n):
+@pytest.mark.parametrize("alpha", [0.5, 0.001, 1e-7, 1e-15, 1e-100])
+@pytest.mark.parametrize("n", [300, 1_000, 100_000])
+def test_lower_bound_is_below_the_exact_one_for_many_samples(n, alpha):
     for share in (0.5, 0.6, 0.9, 0.99, 0.9999, 1.0):
         count = round(share * n)
-        bound = confidence.lower_confidence_bound(count, n, 0.001)
-        tail = binomial_tail(count, n, bound)
-        assert tail <= mpmath.mpf(0.001)
-        assert tail >= mpmath.mpf(0.001) * (1 - mpmath.mpf(10) ** -3)
+        bound = confidence.lower_confidence_bound(count, n, alpha)
+        exact = mpmath.mpf(alpha)
+        assert binomial_tail(count, n, bound) <= exact
+        assert binomial_tail(count, n, bound) >= exact * (1 - mpmath.mpf(10) ** -4)
 
 
 @pytest.mark.parametrize("n", [10, 60])
@@ -50,7 +51,7 @@ def test_lower_bound_is_wrong_at_most_as_often_as_alpha_allows(n, alpha):
 def test_smallest_certifying_n_is_the_first_with_two_to_the_minus_n_below_alpha(alpha):
     n = confidence.smallest_certifying_n(alpha)
     assert Fraction(1, 2) ** n <= Fraction(alpha)
-    assert confidence.lower_confidence_bound(n, n, alpha) > 0.5 or alpha == 0.5
+    assert confidence.lower_confidence_bound(n, n, alpha) > 0.5
     if n > 1:
         assert confidence.lower_confidence_bound(n - 1, n - 1, alpha) <= 0.5
 
@@ -76,6 +77,13 @@ def test_unanimous_votes_cap_the_radius():
     for n, cap in [(1_000, 2.46), (10_000, 3.20), (100_000, 3.81)]:
         p_lower = confidence.lower_confidence_bound(n, n, 0.001)
         assert confidence.certified_radius(p_lower, 1.0, 1.0) == pytest.approx(cap, abs=0.005)
+
+
+def test_float32_is_the_largest_below():
+    for value in [0.0, 0.1, 0.5, *np.random.default_rng(0).uniform(0, 3, 1000)]:
+        below = confidence.float32_below(value)
+        assert below.dtype == np.float32
+        assert float(below) <= value < float(np.nextafter(below, np.float32(9)))
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.001])

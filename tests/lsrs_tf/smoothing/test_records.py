@@ -46,6 +46,25 @@ def test_last_half_row_is_skipped(tmp_path):
     assert len(records.read(path)) == 1
 
 
+def test_last_line_of_another_package_needs_no_line_break(tmp_path):
+    path = tmp_path / "cohen"
+    path.write_text(HEADER + "0\t3\t3\t0.428\t1\t0:00:15\n20\t3\t3\t0.4\t1\t0:00:15")
+    assert [record.idx for record in records.read(path)] == [0, 20]
+
+
+def test_image_that_comes_twice_is_refused(tmp_path):
+    path = tmp_path / "file.tsv"
+    path.write_text(HEADER + 2 * "5\t3\t3\t0.428\t1\t0:00:15\n")
+    with pytest.raises(ValueError, match="more than one row for image 5"):
+        records.read(path)
+
+
+def test_abstention_is_never_correct(tmp_path):
+    path = tmp_path / "file.tsv"
+    path.write_text(HEADER + records.format_row(0, -1, -1, 0.0, 1.0, []))
+    assert not records.read(path)[0].correct
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
