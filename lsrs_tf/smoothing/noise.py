@@ -32,14 +32,16 @@ def stream(seed, image, purpose):
 
     Args:
         seed: int64 scalar tensor or int, the user's seed.
-        image: float32 tensor of one image. Its content decides, not its place in a data set.
+        image: float32 tensor of one image with pixels of at least 0. Its content decides, not its
+            place in a data set.
         purpose: `SELECTION`, `ESTIMATION` or `PREDICTION`. Their streams are disjoint, which the
             validity of a certificate rests on.
 
     Returns:
         uint64 tensor [3]: the key of the generator and the start of its 128-bit counter.
     """
-    fingerprint = tf.bitcast(tf.fingerprint(image[tf.newaxis])[0], tf.int64)
+    # The absolute value gives the pixels 0.0 and -0.0 one bit pattern, because they are equal.
+    fingerprint = tf.bitcast(tf.fingerprint(tf.abs(image)[tf.newaxis])[0], tf.int64)
     seeds = tf.random.experimental.stateless_fold_in(
         tf.stack([tf.cast(seed, tf.int64), fingerprint]), tf.cast(purpose, tf.int64), alg="philox"
     )

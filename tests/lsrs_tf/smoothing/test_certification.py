@@ -89,6 +89,23 @@ def test_encoder_and_head_of_every_kind(kind):
     np.testing.assert_array_equal(result.counts.sum(axis=1), 300)
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_reaches_the_head_alone(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = models.convnet(width=4, num_classes=3)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    history = model.fit(_images(), np.arange(6) % 3, verbose=0)
+    assert np.isfinite(history.history["loss"][0])
+    frozen = model.freeze_encoder()
+    assert all(weight.dtype == "float64" for weight in frozen.weights)
+    result = _certify(model, _images(2))
+    assert result.lipschitz <= 1 + 1e-9
+    assert result.counts.sum() > 0
+
+
 def test_no_images_give_an_empty_result():
     result = _certify(_model(), np.zeros((0, 8, 8, 1), np.float32))
     assert result.labels.shape == (0,)

@@ -59,5 +59,9 @@ def test_streams_of_seed_image_and_purpose_differ():
     np.testing.assert_array_equal(_stream(), streams[0])
 
 
+def test_equal_images_have_one_stream():
+    np.testing.assert_array_equal(_stream(value=0.0), _stream(value=-0.0))
+
+
 def test_negative_and_large_seeds_are_seeds():
     assert len({tuple(_stream(seed=seed).numpy()) for seed in (-1, 0, 2**63 - 1)}) == 3
