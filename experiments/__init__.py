@@ -2,5 +2,5 @@
 
 import os
 
-# Set before TensorFlow is imported: its start-up messages would bury the program's own.
+# Set before TensorFlow is imported: it silences some of its start-up messages.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

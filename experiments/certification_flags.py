@@ -3,7 +3,12 @@
 from absl import flags
 
 flags.DEFINE_integer("n0", 100, "Noisy samples that select the class to certify.", lower_bound=1)
-flags.DEFINE_integer("n", 100_000, "Noisy samples that estimate its probability.", lower_bound=1)
+flags.DEFINE_integer(
+    "n",
+    100_000,
+    "Noisy samples that estimate the probability of the selected class.",
+    lower_bound=1,
+)
 flags.DEFINE_float("alpha", 0.001, "Probability, at most, that a certificate is wrong.")
 flags.DEFINE_integer(
     "certify_batch_size", 256, "Noisy samples in one pass of the head.", lower_bound=1

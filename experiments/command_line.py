@@ -3,8 +3,10 @@
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
+# The exit status of a command that was stopped by Ctrl-C.
+_INTERRUPTED = 130
 _FLAG_FILES = pathlib.Path(__file__).parent / "flags"
 
 flags.DEFINE_boolean("debug", False, "Show the traceback of an error.")
@@ -18,13 +20,17 @@ def run(main):
     """
 
     def guarded(argv):
+        # The libraries' notes of what they read and write would bury the program's own.
+        logging.set_verbosity(logging.ERROR)
         try:
             main(argv)
         except KeyboardInterrupt:
-            sys.exit(
+            print(
                 "\nInterrupted. Everything finished so far is saved; the same command goes on "
-                "from there."
+                "from there.",
+                file=sys.stderr,
             )
+            sys.exit(_INTERRUPTED)
         except (ValueError, FileNotFoundError, FileExistsError, OSError) as error:
             if flags.FLAGS.debug:
                 raise

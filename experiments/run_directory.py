@@ -39,8 +39,9 @@ class RunDirectory:
         Raises:
             FileExistsError: if the folder holds a run of other settings.
         """
-        if not self._settings.is_file():
-            if self.model.exists() or self.checkpoints.exists():
+        begun = self.model.exists() or self.checkpoints.exists()
+        if not (begun and self._settings.is_file()):
+            if begun:
                 raise FileExistsError(
                     f"{self.path} holds a model but no settings.json, so that nobody can tell how "
                     "it was trained. Choose another --output_dir."

@@ -24,11 +24,20 @@ from experiments.reporting import write_report
 from experiments.run_directory import RunDirectory
 from export.saved_model import export_saved_model
 from lsrs_tf.files import written_whole
+from lsrs_tf.smoothing.settings import checked_certification_settings
 
 flags.DEFINE_enum("dataset", None, datasets.NAMES, "Data set.")
 flags.DEFINE_enum("model", None, training.MODELS, "Architecture.")
-flags.DEFINE_integer("orthogonal_layers", None, "Layers in the encoder; 0 smooths input space.")
-flags.DEFINE_integer("width", None, "Channels of the first stage.", lower_bound=1)
+flags.DEFINE_integer(
+    "orthogonal_layers",
+    None,
+    "Layers that are orthogonal: 0 (input space smoothing); for convnet up to 2; for resnet18 1, "
+    "3, 5, ... 17; for wide_resnet34 1, 2, 4, ... 34.",
+    lower_bound=0,
+)
+flags.DEFINE_integer(
+    "width", None, "Channels of the first stage (convnet, resnet18).", lower_bound=1
+)
 flags.DEFINE_integer("widen_factor", None, "Widening of wide_resnet34.", lower_bound=1)
 flags.DEFINE_float("sigma", None, "Standard deviation of the noise in the latent.")
 flags.DEFINE_integer("epochs", None, "Epochs to train.", lower_bound=1)
@@ -75,10 +84,13 @@ def main(argv):
     if flag.report and not flag.certify:
         raise ValueError("--report needs --certify, which gives it something to report.")
     data = datasets.load(flag.dataset, flag.data_dir, flag.download)
+    if flag.certify or flag.export:
+        # Not after the training, which may take days.
+        evenly_spread(data.num_test, flag.num_images)
+        checked_certification_settings(flag.n0, flag.n, flag.alpha)
     run = RunDirectory(flag.output_dir)
     run.claim({name: getattr(flag, name) for name in _SETTINGS})
     model = _trained_model(run, data)
-    _evaluate(model, data)
     if flag.certify:
         certify_test_images(
             model,
@@ -128,6 +140,7 @@ def _trained_model(run, data):
         model.save(path)
     shutil.rmtree(run.checkpoints, ignore_errors=True)
     print(f"Wrote {run.model}.")
+    _print_accuracy(model, data)
     return model
 
 
@@ -155,7 +168,7 @@ def _compiled_model(data):
     return model
 
 
-def _evaluate(model, data):
+def _print_accuracy(model, data):
     scores = model.evaluate(
         data.test(None).batch(flags.FLAGS.batch_size), return_dict=True, verbose=0
     )

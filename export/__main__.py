@@ -43,6 +43,10 @@ def main(argv):
         flag.alpha,
         flag.certify_batch_size,
     )
+    print(
+        f"Certificates: n0={flag.n0}, n={flag.n}, alpha={flag.alpha}, "
+        f"sigma={model.sigma if flag.sigma is None else flag.sigma}."
+    )
     print(f"Wrote {version}. Look at it with `saved_model_cli show --dir {version} --all`.")
 
 

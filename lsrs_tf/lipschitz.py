@@ -77,9 +77,10 @@ def _bound(layer):
             f"No Lipschitz bound is known for layer '{layer.name}' of class "
             f"{type(layer).__module__}.{type(layer).__name__}, so that no certificate can be "
             "carried through it. Known classes: "
-            f"{', '.join(sorted(known.__name__ for known in _RULES))}, keras.Sequential and "
-            "functional models of them (subclasses are not trusted). Move the layer into the head, "
-            "or replace it."
+            f"{', '.join(sorted(known.__name__ for known in [*_RULES, *_MERGES]))}, "
+            "keras.Sequential and functional models of them (subclasses are not trusted). Move the "
+            "layer into the head, or replace it: a convolution by OrthogonalConv2D, a dense layer "
+            "by OrthogonalDense, an activation by GroupSort."
         )
     for weight in layer.weights:
         if not np.all(np.isfinite(keras.ops.convert_to_numpy(weight))):

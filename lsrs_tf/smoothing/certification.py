@@ -7,6 +7,7 @@ from lsrs_tf.smoothing import confidence, noise
 from lsrs_tf.smoothing.certification_result import CertificationResult
 from lsrs_tf.smoothing.certifier import Certifier
 from lsrs_tf.smoothing.images import each_image, number_of_images
+from lsrs_tf.smoothing.settings import checked_count, checked_seed
 from lsrs_tf.smoothing.smoothed_classifier import SmoothedClassifier
 
 
@@ -82,13 +83,11 @@ def predict(model, images, sigma=None, n=1_000, alpha=0.001, seed=0, batch_size=
     Returns:
         int64 array [images], -1 for abstention.
     """
-    alpha = confidence.check_alpha(alpha)
-    if n < 1:
-        raise ValueError(f"`n` must be at least 1. Received: n={n}")
+    alpha, n, seed = confidence.check_alpha(alpha), checked_count(n, "n"), checked_seed(seed)
     classifier = SmoothedClassifier(model, sigma, batch_size)
     labels = []
     for image in _progress(images, classifier.image_shape, "predict", verbose):
-        (counts,) = classifier.count(image, [(noise.PREDICTION, int(n))], int(seed))
+        (counts,) = classifier.count(image, [(noise.PREDICTION, n)], seed)
         second, first = np.sort(counts)[-2:]
         significant = confidence.majority_is_significant(int(first), int(second), alpha)
         labels.append(int(counts.argmax()) if significant else -1)

@@ -1,5 +1,6 @@
 from lsrs_tf.smoothing import confidence, noise
 from lsrs_tf.smoothing.certificate import Certificate
+from lsrs_tf.smoothing.settings import checked_certification_settings, checked_seed
 from lsrs_tf.smoothing.smoothed_classifier import SmoothedClassifier
 
 
@@ -41,18 +42,8 @@ class Certifier:
         batch_size=256,
         jit_compile=None,
     ):
-        self.alpha = confidence.check_alpha(alpha)
-        if n0 < 1:
-            raise ValueError(f"`n0` must be at least 1. Received: n0={n0}")
-        smallest = confidence.smallest_certifying_n(self.alpha)
-        if n < smallest:
-            raise ValueError(
-                f"With n={n} samples nothing can be certified at alpha={alpha}, not even when all "
-                f"of them agree. Use n={smallest} or more (100,000 is customary)."
-            )
-        self.n0 = int(n0)
-        self.n = int(n)
-        self.seed = int(seed)
+        self.n0, self.n, self.alpha = checked_certification_settings(n0, n, alpha)
+        self.seed = checked_seed(seed)
         self.classifier = SmoothedClassifier(model, sigma, batch_size, jit_compile)
 
     def certify(self, image):

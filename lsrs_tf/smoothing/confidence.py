@@ -5,6 +5,7 @@ Source: Cohen, Rosenfeld and Kolter, "Certified Adversarial Robustness via Rando
 """
 
 import math
+import numbers
 
 import numpy as np
 import scipy.special
@@ -19,7 +20,8 @@ _NORMAL_MARGIN = 1e-13
 
 def check_alpha(alpha):
     """Returns alpha as a float, or raises if it is not strictly between 0 and 1."""
-    if not 0.0 < alpha < 1.0:
+    number = isinstance(alpha, numbers.Real) and not isinstance(alpha, bool)
+    if not (number and 0.0 < alpha < 1.0):
         raise ValueError(
             "`alpha`, the probability that a certificate is wrong, must lie strictly between 0 and "
             f"1 (0.001 is customary). Received: alpha={alpha!r}"

@@ -69,6 +69,11 @@ def each_image(images, shape):
 def number_of_images(images):
     """Returns the number of images, or None where a data set does not tell."""
     if not isinstance(images, tf.data.Dataset):
+        if not hasattr(images, "__len__"):
+            raise ValueError(
+                "Images must come in an array, a tensor or a tf.data.Dataset. Received: "
+                f"{type(images).__name__}. For a generator, use tf.data.Dataset.from_generator."
+            )
         return len(images)
     element = _first(images.element_spec)
     size = int(images.cardinality())

@@ -5,6 +5,7 @@ from lsrs_tf.layers import xla
 from lsrs_tf.lipschitz import lipschitz_bound
 from lsrs_tf.models.latent_smoothing import checked_sigma, smoothed_parts
 from lsrs_tf.smoothing import noise, votes
+from lsrs_tf.smoothing.settings import checked_count
 
 
 class SmoothedClassifier:
@@ -38,11 +39,9 @@ class SmoothedClassifier:
     def __init__(self, model, sigma=None, batch_size=256, jit_compile=None):
         _, self._head = smoothed_parts(model)
         sigma = checked_sigma(model.sigma if sigma is None else sigma)
-        if batch_size < 1:
-            raise ValueError(f"`batch_size` must be at least 1. Received: batch_size={batch_size}")
         # The noise is float32, and so is its standard deviation: the radius must use that one.
         self.sigma = float(np.float32(sigma))
-        self.batch_size = int(batch_size)
+        self.batch_size = checked_count(batch_size, "batch_size")
         self.encoder = model.freeze_encoder()
         self.lipschitz = lipschitz_bound(self.encoder)
         self.image_shape = tuple(self.encoder.inputs[0].shape[1:])
@@ -55,18 +54,14 @@ class SmoothedClassifier:
         self.num_classes = self._checked_num_classes()
         jit_compile = xla.worthwhile() if jit_compile is None else jit_compile
         self._count_chunk = tf.function(self._votes_of_chunk, jit_compile=jit_compile)
-        self._count = tf.function(
-            self.votes,
-            input_signature=[
-                tf.TensorSpec(self.image_shape, tf.float32),
-                tf.TensorSpec(self.latent_shape, tf.float32),
-                tf.TensorSpec([], tf.int64),
-                tf.TensorSpec([], tf.int64),
-                tf.TensorSpec([], tf.int64),
-            ],
-        )
-        self._encode = tf.function(
-            self.latent, input_signature=[tf.TensorSpec(self.image_shape, tf.float32)]
+        # Traced here and once, so that TensorFlow does not warn of tracing when somebody makes
+        # several classifiers.
+        image = tf.TensorSpec(self.image_shape, tf.float32)
+        latent = tf.TensorSpec(self.latent_shape, tf.float32)
+        scalar = tf.TensorSpec([], tf.int64)
+        self._encode = tf.function(self.latent).get_concrete_function(image)
+        self._count = tf.function(self.votes).get_concrete_function(
+            image, latent, scalar, scalar, scalar
         )
 
     def count(self, image, purposes_and_samples, seed):
@@ -82,8 +77,11 @@ class SmoothedClassifier:
         """
         image = tf.convert_to_tensor(image, tf.float32)
         latent = self._encode(image)
+        seed = tf.constant(seed, tf.int64)
         return [
-            self._count(image, latent, seed, purpose, samples).numpy()
+            self._count(
+                image, latent, seed, tf.constant(purpose, tf.int64), tf.constant(samples, tf.int64)
+            ).numpy()
             for purpose, samples in purposes_and_samples
         ]
 
@@ -130,6 +128,11 @@ class SmoothedClassifier:
 
     def _checked_num_classes(self):
         logits = self._head(tf.zeros([2, *self.latent_shape]), training=False)
+        if not tf.is_tensor(logits):
+            raise ValueError(
+                "The head must have one output, the logits [batch, classes]. Received: "
+                f"{type(logits).__name__}."
+            )
         if logits.shape.rank != 2 or logits.shape[0] != 2 or logits.shape[1] < 2:
             raise ValueError(
                 "The head must map latents to logits [batch, classes] with at least two classes. "

@@ -1,0 +1,37 @@
+"""Checks of the settings that somebody certifies or predicts with."""
+
+import numbers
+
+from lsrs_tf.smoothing import confidence
+
+
+def checked_count(value, name):
+    """Returns a number of samples as an int, or raises if it is not a whole number above zero."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(
+            f"`{name}` must be a whole number of at least 1. Received: {name}={value!r}"
+        )
+    return int(value)
+
+
+def checked_seed(seed):
+    """Returns a seed as an int, or raises if it is no 64-bit signed integer."""
+    whole = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
+    if not (whole and -(2**63) <= seed < 2**63):
+        raise ValueError(
+            "`seed` must be a whole number from -2**63 to 2**63 - 1 (for a fresh one, "
+            f"`secrets.randbits(63)`). Received: seed={seed!r}"
+        )
+    return int(seed)
+
+
+def checked_certification_settings(n0, n, alpha):
+    """Returns (n0, n, alpha), or raises if they are impossible or could never certify anything."""
+    n0, n, alpha = checked_count(n0, "n0"), checked_count(n, "n"), confidence.check_alpha(alpha)
+    smallest = confidence.smallest_certifying_n(alpha)
+    if n < smallest:
+        raise ValueError(
+            f"With n={n} samples nothing can be certified at alpha={alpha}, not even when all of "
+            f"them agree. Use n={smallest} or more (100,000 is customary)."
+        )
+    return n0, n, alpha
