@@ -1,5 +1,6 @@
 from lsrs_tf.smoothing import confidence, noise
 from lsrs_tf.smoothing.certificate import Certificate
+from lsrs_tf.smoothing.images import checked_image
 from lsrs_tf.smoothing.settings import checked_certification_settings, checked_seed
 from lsrs_tf.smoothing.smoothed_classifier import SmoothedClassifier
 
@@ -47,7 +48,12 @@ class Certifier:
         self.classifier = SmoothedClassifier(model, sigma, batch_size, jit_compile)
 
     def certify(self, image):
-        """Returns the `Certificate` of one checked float32 image."""
+        """Returns the `Certificate` of one image [height, width, channels], pixels in [0, 1].
+
+        Raises:
+            ValueError: if the image is not valid, see `images.checked_image`.
+        """
+        image = checked_image(image, self.classifier.image_shape, 0)
         selection_counts, counts = self.classifier.count(
             image, [(noise.SELECTION, self.n0), (noise.ESTIMATION, self.n)], self.seed
         )

@@ -68,6 +68,12 @@ def test_coverage_test_catches_selection_samples_that_are_used_again():
     assert scipy.stats.binomtest(wrong, runs, alpha, alternative="greater").pvalue < 1e-4
 
 
+@pytest.mark.parametrize("image", [pixel(2.0), pixel(np.nan), np.zeros((1, 1, 1), np.uint8)])
+def test_image_is_checked(image):
+    with pytest.raises(ValueError, match="Image 0"):
+        Certifier(threshold_model(0.25, 0.25), n0=10, n=100).certify(image)
+
+
 def test_head_without_votes_abstains():
     model = threshold_model(0.25, 0.25)
     model.head.layers[-1].set_weights([np.zeros((1, 2)), np.full(2, np.nan)])
