@@ -14,6 +14,7 @@ import math
 import keras
 import numpy as np
 import scipy.special
+import tensorflow as tf
 
 from lsrs_tf import layers
 from lsrs_tf.graphs import is_functional, is_sequential, nodes_in_order
@@ -88,7 +89,20 @@ def _bound(layer):
                 f"Weight '{weight.path}' of layer '{layer.name}' has values that are not finite; "
                 "no bound holds for it. Load weights from before training diverged."
             )
-    return rule(layer)
+    try:
+        bound = rule(layer)
+    except tf.errors.InvalidArgumentError as error:
+        raise ValueError(_overflow(layer)) from error
+    if not math.isfinite(bound):
+        raise ValueError(_overflow(layer))
+    return bound
+
+
+def _overflow(layer):
+    return (
+        f"The transform of layer '{layer.name}' overflows: its gain or its weights are too large. "
+        "Load weights from before training diverged."
+    )
 
 
 def _functional_bound(model):
@@ -173,13 +187,7 @@ def _norm_of_nearly_orthogonal(matrices):
     size = np.linalg.norm(matrices, axis=(-2, -1)).max() ** 2
     unit_roundoff = np.finfo(np.float64).eps / 2
     slack = 8 * (max(rows, columns) + 8) * unit_roundoff * (size + distance + 1)
-    bound = _round_up(math.sqrt(_round_up(1.0 + _round_up(float(distance + slack)))))
-    if not math.isfinite(bound):
-        raise ValueError(
-            "The transform of an orthogonal layer overflows: its gain or kernel is too large. Load "
-            "weights from before training diverged."
-        )
-    return bound
+    return _round_up(math.sqrt(_round_up(1.0 + _round_up(float(distance + slack)))))
 
 
 def _spectrum_bound(stacked_spectrum):
@@ -191,9 +199,11 @@ def _spectrum_bound(stacked_spectrum):
     stacked = np.asarray(stacked_spectrum, np.float64)
     filters = stacked.shape[-2] // 2
     # One row of frequencies at a time bounds the memory.
-    return max(
+    bounds = [
         _norm_of_nearly_orthogonal(row[:, :filters] + 1j * row[:, filters:]) for row in stacked
-    )
+    ]
+    # Python's max would pass over a NaN that is not the first.
+    return float(np.max(bounds))
 
 
 def _convex_residual_bound(layer):
