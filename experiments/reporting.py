@@ -1,11 +1,14 @@
 """Tables and pictures of certification files."""
 
 import dataclasses
-import fractions
 import pathlib
 
 import numpy as np
 
+from lsrs_tf.evaluation.metrics import (
+    exact_average_certified_radius,
+    exact_certified_accuracy,
+)
 from lsrs_tf.evaluation.plots import plot_certified_accuracy
 from lsrs_tf.files import written_whole
 from lsrs_tf.smoothing import records
@@ -111,7 +114,7 @@ def paper_table(runs):
             run.defense,
             run.sigma,
             run.replaced,
-            _floor(_exact_average_radius(run), 3),
+            _floor(exact_average_certified_radius(run.radii, run.correct), 3),
             _percent(run, 0.0, 2),
             f"{seconds:.3f}",
             f"{100 * abstained:.2f}",
@@ -140,15 +143,8 @@ def radius_table(runs, step=0.25):
     return "\n".join(lines) + "\n"
 
 
-def _exact_average_radius(run):
-    # The decimals of the file, added up without rounding.
-    radii = (fractions.Fraction(str(record.radius)) for record in run.records if record.correct)
-    return sum(radii, fractions.Fraction(0)) / len(run.records)
-
-
 def _percent(run, at, places):
-    certified = sum(record.correct and record.radius >= at for record in run.records)
-    return _floor(fractions.Fraction(100 * certified, len(run.records)), places)
+    return _floor(100 * exact_certified_accuracy(run.radii, run.correct, at), places)
 
 
 def _floor(value, places):

@@ -39,16 +39,16 @@ class RunDirectory:
         Raises:
             FileExistsError: if the folder holds a run of other settings.
         """
-        begun = self.model.exists() or self.checkpoints.exists()
-        if not (begun and self._settings.is_file()):
-            if begun:
-                raise FileExistsError(
-                    f"{self.path} holds a model but no settings.json, so that nobody can tell how "
-                    "it was trained. Choose another --output_dir."
-                )
+        if not (self.model.exists() or self.checkpoints.exists()):
+            # Nothing has been trained yet: a mistyped flag can be mended.
             with written_whole(self._settings) as path:
                 path.write_text(json.dumps(settings, indent=2) + "\n")
             return
+        if not self._settings.is_file():
+            raise FileExistsError(
+                f"{self.path} holds a model but no settings.json, so that nobody can tell how it "
+                "was trained. Choose another --output_dir."
+            )
         before = self.settings()
         changed = [
             f"{name}: {before.get(name)!r} before, {settings.get(name)!r} now"

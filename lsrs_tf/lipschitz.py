@@ -78,7 +78,7 @@ def _bound(layer):
             f"No Lipschitz bound is known for layer '{layer.name}' of class "
             f"{type(layer).__module__}.{type(layer).__name__}, so that no certificate can be "
             "carried through it. Known classes: "
-            f"{', '.join(sorted(known.__name__ for known in [*_RULES, *_MERGES]))}, "
+            f"{', '.join(sorted(known.__name__ for known in [*_RULES, *MERGES]))}, "
             "keras.Sequential and functional models of them (subclasses are not trusted). Move the "
             "layer into the head, or replace it: a convolution by OrthogonalConv2D, a dense layer "
             "by OrthogonalDense, an activation by GroupSort."
@@ -116,7 +116,7 @@ def _functional_bound(model):
         if isinstance(layer, keras.layers.InputLayer):
             continue
         incoming = [bounds[id(tensor)] for tensor in inputs]
-        merge = _MERGES.get(type(layer))
+        merge = MERGES.get(type(layer))
         if merge is not None:
             _check_merge(layer, inputs)
             bound = merge(incoming)
@@ -250,4 +250,5 @@ _RULES = {
 # Classes of models that are bounded by their encoders; see bounded_by_encoder.
 _ENCODERS = {}
 
-_MERGES = {keras.layers.Add: _sum, keras.layers.Concatenate: _root_of_squares}
+# Layers that take a list of inputs, even of one, and the bound of what they make of them.
+MERGES = {keras.layers.Add: _sum, keras.layers.Concatenate: _root_of_squares}

@@ -3,6 +3,8 @@
 A certificate counts only if the certified class is the true one; abstentions count as errors.
 """
 
+import fractions
+
 import numpy as np
 
 
@@ -14,8 +16,19 @@ def certified_accuracy(radii, correct, at):
         correct: bool array [images], whether the certified class is the true one.
         at: float, L2 radius; at 0 this is the accuracy of the smoothed classifier.
     """
+    return float(exact_certified_accuracy(radii, correct, at))
+
+
+def exact_certified_accuracy(radii, correct, at):
+    """Returns `certified_accuracy` as a `fractions.Fraction`, for rounding down.
+
+    Args:
+        radii: float array [images], certified L2 radii.
+        correct: bool array [images], whether the certified class is the true one.
+        at: float, L2 radius.
+    """
     radii, correct = _checked(radii, correct)
-    return float(np.mean(correct & (radii >= at)))
+    return fractions.Fraction(int(np.count_nonzero(correct & (radii >= at))), len(radii))
 
 
 def average_certified_radius(radii, correct):
@@ -28,8 +41,23 @@ def average_certified_radius(radii, correct):
         radii: float array [images], certified L2 radii.
         correct: bool array [images], whether the certified class is the true one.
     """
+    return float(exact_average_certified_radius(radii, correct))
+
+
+def exact_average_certified_radius(radii, correct):
+    """Returns `average_certified_radius` as a `fractions.Fraction`, for rounding down.
+
+    A radius stands for the decimal that it is written as.
+
+    Args:
+        radii: float array [images], certified L2 radii.
+        correct: bool array [images], whether the certified class is the true one.
+    """
     radii, correct = _checked(radii, correct)
-    return float(np.mean(np.where(correct, radii, 0.0)))
+    total = sum(
+        (fractions.Fraction(str(radius)) for radius in radii[correct]), fractions.Fraction()
+    )
+    return total / len(radii)
 
 
 def _checked(radii, correct):

@@ -42,8 +42,8 @@ def orthogonal_block(inputs, filters, strides, name):
             ],
             name=f"{name}_shortcut",
         )
-    # Branch and shortcut partly cancel: at weights of a half, four untrained blocks would shrink
-    # the distance of two images to a seventh, while the noise in the latent stays the same.
+    # Branch and shortcut partly cancel: at weights of a half, every untrained block would shrink
+    # the distance of two images, while the noise in the latent stays the same.
     residual = layers.ConvexResidual(branch, shortcut, initial_branch_weight=0.2, name=name)
     outputs = residual(inputs)
     return layers.GroupSort(name=f"{name}_sort2")(outputs)

@@ -4,9 +4,7 @@ import keras
 
 from lsrs_tf import layers
 from lsrs_tf.graphs import is_functional, is_sequential, nodes_in_order
-
-# Layers that take a list of inputs, even of one.
-_MERGES = (keras.layers.Add, keras.layers.Concatenate)
+from lsrs_tf.lipschitz import MERGES
 
 
 def freeze_encoder(encoder, input_shape=None):
@@ -85,7 +83,7 @@ def _frozen_call(layer, inputs, copies):
     if id(layer) not in copies:
         copies[id(layer)] = (layer, _float64_copy(layer))
     copy = copies[id(layer)][1]
-    return copy(inputs if isinstance(layer, _MERGES) else _one_or_all(inputs))
+    return copy(inputs if type(layer) in MERGES else _one_or_all(inputs))
 
 
 def _one_or_all(tensors):
