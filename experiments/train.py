@@ -23,6 +23,7 @@ from experiments.certifying import certify_test_images, evenly_spread
 from experiments.reporting import write_report
 from experiments.run_directory import RunDirectory
 from export.saved_model import export_saved_model
+from lsrs_tf import layers
 from lsrs_tf.files import written_whole
 from lsrs_tf.smoothing.settings import checked_certification_settings
 
@@ -39,6 +40,9 @@ flags.DEFINE_integer(
     "width", None, "Channels of the first stage (convnet, resnet18).", lower_bound=1
 )
 flags.DEFINE_integer("widen_factor", None, "Widening of wide_resnet34.", lower_bound=1)
+flags.DEFINE_enum(
+    "parametrization", "cayley", layers.PARAMETRIZATIONS, "Kind of the encoder's convolutions."
+)
 flags.DEFINE_float("sigma", None, "Standard deviation of the noise in the latent.")
 flags.DEFINE_integer("epochs", None, "Epochs to train.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 128, "Images in a training batch.", lower_bound=1)
@@ -63,6 +67,7 @@ _SETTINGS = (
     "orthogonal_layers",
     "width",
     "widen_factor",
+    "parametrization",
     "sigma",
     "epochs",
     "batch_size",
@@ -154,6 +159,7 @@ def _compiled_model(data):
         len(data.class_names),
         data.image_shape,
         flag.sigma,
+        flag.parametrization,
     )
     steps = flag.steps_per_epoch or -(-data.num_train // flag.batch_size)
     rate = training.step_decay(

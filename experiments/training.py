@@ -23,7 +23,16 @@ def fraction_replaced(name, orthogonal_layers):
     return f"{orthogonal_layers}/{_LAYERS[name]}"
 
 
-def build_model(name, orthogonal_layers, width, widen_factor, num_classes, input_shape, sigma):
+def build_model(
+    name,
+    orthogonal_layers,
+    width,
+    widen_factor,
+    num_classes,
+    input_shape,
+    sigma,
+    parametrization,
+):
     """Builds an untrained model.
 
     Args:
@@ -34,6 +43,7 @@ def build_model(name, orthogonal_layers, width, widen_factor, num_classes, input
         num_classes: int.
         input_shape: (height, width, channels).
         sigma: float, standard deviation of the noise in the latent.
+        parametrization: str, the kind of the encoder's convolutions.
 
     Returns:
         A `LatentSmoothingModel`.
@@ -56,6 +66,7 @@ def build_model(name, orthogonal_layers, width, widen_factor, num_classes, input
         num_classes=num_classes,
         input_shape=input_shape,
         sigma=sigma,
+        parametrization=parametrization,
         **size,
     )
 

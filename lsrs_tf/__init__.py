@@ -14,8 +14,16 @@ if _keras.backend.backend() != "tensorflow":
     )
 
 from lsrs_tf import layers, models  # noqa: E402  (the backend is checked first)
-from lsrs_tf.lipschitz import lipschitz_bound  # noqa: E402
+from lsrs_tf.lipschitz import lipschitz_bound, lipschitz_report  # noqa: E402
 from lsrs_tf.smoothing.certification import certify, predict  # noqa: E402
 from lsrs_tf.version import __version__  # noqa: E402
 
-__all__ = ["__version__", "certify", "layers", "lipschitz_bound", "models", "predict"]
+__all__ = [
+    "__version__",
+    "certify",
+    "layers",
+    "lipschitz_bound",
+    "lipschitz_report",
+    "models",
+    "predict",
+]

@@ -20,6 +20,17 @@ def singular_values(function, input_shape):
     return np.linalg.svd(jacobian(function, input_shape), compute_uv=False)
 
 
+def split(matrices):
+    """Returns complex matrices [..., rows, columns] with the real parts above the imaginary."""
+    return np.concatenate([matrices.real, matrices.imag], axis=-2)
+
+
+def joined(stacked):
+    """Inverts `split`."""
+    real, imaginary = np.split(np.asarray(stacked), 2, axis=-2)
+    return real + 1j * imaginary
+
+
 def circular_convolution(images, kernel):
     """Convolves images [batch, h, w, c] circularly with a centred kernel, by definition."""
     kernel_height, kernel_width, _, filters = kernel.shape

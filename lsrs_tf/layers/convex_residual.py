@@ -70,7 +70,8 @@ class ConvexResidual(keras.layers.Layer):
         shortcut = inputs if self.shortcut is None else self.shortcut(inputs)
         weight = keras.ops.sigmoid(keras.ops.convert_to_tensor(self.logit))
         weight = keras.ops.cast(weight, branch.dtype)
-        return weight * branch + (1 - weight) * keras.ops.cast(shortcut, branch.dtype)
+        shortcut = keras.ops.cast(shortcut, branch.dtype)
+        return shortcut + weight * (branch - shortcut)
 
     def compute_output_shape(self, input_shape):
         """Returns the output shape for `input_shape`."""

@@ -1,12 +1,15 @@
 """Two-dimensional real Fourier transforms of activations, as products of real matrices.
 
 At the sizes of feature maps two small matrix products are faster than the FFT kernels, and they
-land in the layout in which a convolution is one matrix product per frequency. Complex numbers are
-held as pairs of real ones, along an axis written (re, im).
+land in the layout in which a convolution is one matrix product per frequency: frequencies first,
+columns (the half spectrum of the width) before rows. Complex numbers are held as pairs of real
+ones, along an axis written (re, im).
 """
 
 import numpy as np
 import tensorflow as tf
+
+from lsrs_tf.layers.precision import constant_matmul
 
 
 def to_frequencies(images):
@@ -16,25 +19,9 @@ def to_frequencies(images):
         images: real tensor [batch, height, width, channels].
 
     Returns:
-        Real tensor [height, width // 2 + 1, (re, im) * channels, batch].
+        Real tensor [width // 2 + 1, height, (re, im) * channels, batch].
     """
-    height, width, channels = images.shape[1:]
-    batch = tf.shape(images)[0]
-    columns = width // 2 + 1
-    cosines, sines = _waves(height, height)
-    # Real rows to complex rows: [height * (re, im), height].
-    over_rows = np.stack([cosines, -sines], axis=1).reshape(2 * height, height)
-    cosines, sines = _waves(columns, width)
-    # Complex columns to complex columns: [columns * (re, im), (re, im) * width].
-    over_columns = np.stack(
-        [np.concatenate([cosines, sines], axis=1), np.concatenate([-sines, cosines], axis=1)],
-        axis=1,
-    ).reshape(2 * columns, 2 * width)
-    values = tf.reshape(tf.transpose(images, [1, 2, 3, 0]), [height, width * channels * batch])
-    values = tf.matmul(tf.constant(over_rows, images.dtype), values)
-    values = tf.reshape(values, [height, 2 * width, channels * batch])
-    values = tf.matmul(tf.constant(over_columns, images.dtype), values)
-    return tf.reshape(values, [height, columns, 2 * channels, batch])
+    return height_to_frequencies(width_to_frequencies(images), images.shape[3])
 
 
 def to_images(frequencies, width):
@@ -44,36 +31,99 @@ def to_images(frequencies, width):
     frequency zero and at the Nyquist frequency) are dropped.
 
     Args:
-        frequencies: real tensor [height, width // 2 + 1, (re, im) * channels, batch].
+        frequencies: real tensor [width // 2 + 1, height, (re, im) * channels, batch].
         width: width of the images in pixels; the half spectrum alone does not tell odd from even.
 
     Returns:
         Real tensor [batch, height, width, channels].
     """
-    height, columns = frequencies.shape[:2]
-    channels = frequencies.shape[2] // 2
+    return width_to_images(height_to_images(frequencies), width, frequencies.shape[2] // 2)
+
+
+def width_to_frequencies(images):
+    """Transforms images along their width.
+
+    Args:
+        images: real tensor [batch, height, width, channels].
+
+    Returns:
+        Real tensor [width // 2 + 1, (re, im) * height, channels * batch].
+    """
+    height, width, channels = images.shape[1:]
+    columns = width // 2 + 1
+    cosines, sines = _waves(columns, width)
+    waves = np.stack([cosines, -sines], axis=1).reshape(2 * columns, width)
+    values = tf.reshape(tf.transpose(images, [2, 1, 3, 0]), [width, -1])
+    values = constant_matmul(tf.constant(waves, images.dtype), values)
+    return tf.reshape(values, [columns, 2 * height, channels * tf.shape(images)[0]])
+
+
+def height_to_frequencies(values, channels):
+    """Transforms some columns of what `width_to_frequencies` returns along the height.
+
+    Args:
+        values: real tensor [columns, (re, im) * height, channels * batch].
+        channels: int.
+
+    Returns:
+        Real tensor [columns, height, (re, im) * channels, batch].
+    """
+    height = values.shape[1] // 2
+    cosines, sines = _waves(height, height)
+    waves = np.stack(
+        [np.concatenate([cosines, sines], axis=1), np.concatenate([-sines, cosines], axis=1)],
+        axis=1,
+    ).reshape(2 * height, 2 * height)
+    values = constant_matmul(tf.constant(waves, values.dtype), values)
+    batch = tf.shape(values)[2] // channels
+    return tf.reshape(values, [tf.shape(values)[0], height, 2 * channels, batch])
+
+
+def height_to_images(frequencies):
+    """Inverts `height_to_frequencies`.
+
+    Args:
+        frequencies: real tensor [columns, height, (re, im) * channels, batch].
+
+    Returns:
+        Real tensor [columns, (re, im) * height, channels * batch].
+    """
+    height, channels = frequencies.shape[1], frequencies.shape[2] // 2
     batch = tf.shape(frequencies)[3]
+    cosines, sines = (waves / height for waves in _waves(height, height))
+    waves = np.concatenate(
+        [
+            np.stack([cosines, -sines], axis=2).reshape(height, 2 * height),
+            np.stack([sines, cosines], axis=2).reshape(height, 2 * height),
+        ]
+    )
+    values = tf.reshape(frequencies, [tf.shape(frequencies)[0], 2 * height, channels * batch])
+    return constant_matmul(tf.constant(waves, frequencies.dtype), values)
+
+
+def width_to_images(values, width, channels):
+    """Inverts `width_to_frequencies`.
+
+    Args:
+        values: real tensor [width // 2 + 1, (re, im) * height, channels * batch].
+        width: width of the images in pixels.
+        channels: int.
+
+    Returns:
+        Real tensor [batch, height, width, channels].
+    """
+    columns, height = width // 2 + 1, values.shape[1] // 2
     # A column that stands for itself and for its mirror image counts twice.
     counts = np.full(columns, 2.0)
     counts[0] = 1.0
     if width % 2 == 0:
         counts[-1] = 1.0
     cosines, sines = (waves * counts / width for waves in _waves(width, columns, period=width))
-    # Complex columns to complex columns: [(re, im) * width, columns * (re, im)].
-    over_columns = np.concatenate(
-        [
-            np.stack([cosines, -sines], axis=2).reshape(width, 2 * columns),
-            np.stack([sines, cosines], axis=2).reshape(width, 2 * columns),
-        ]
-    )
-    cosines, sines = _waves(height, height)
-    # Complex rows to real rows: [height, height * (re, im)].
-    over_rows = np.stack([cosines, -sines], axis=2).reshape(height, 2 * height) / height
-    values = tf.reshape(frequencies, [height, 2 * columns, channels * batch])
-    values = tf.matmul(tf.constant(over_columns, frequencies.dtype), values)
-    values = tf.reshape(values, [2 * height, width * channels * batch])
-    values = tf.matmul(tf.constant(over_rows, frequencies.dtype), values)
-    return tf.transpose(tf.reshape(values, [height, width, channels, batch]), [3, 0, 1, 2])
+    waves = np.stack([cosines, -sines], axis=2).reshape(width, 2 * columns)
+    batch = tf.shape(values)[2] // channels
+    values = tf.reshape(values, [2 * columns, height * channels * batch])
+    values = constant_matmul(tf.constant(waves, values.dtype), values)
+    return tf.transpose(tf.reshape(values, [width, height, channels, batch]), [3, 1, 0, 2])
 
 
 def _waves(rows, columns, period=None):

@@ -1,14 +1,14 @@
 import keras
 import tensorflow as tf
 
-from lsrs_tf.layers import cayley
 from lsrs_tf.layers.arguments import positive_integer
-from lsrs_tf.layers.orthogonal_layer import OrthogonalLayer
-from lsrs_tf.layers.precision import transform_dtype
+from lsrs_tf.layers.cayley import cayley_matrix
+from lsrs_tf.layers.precision import matmul, transform_dtype
+from lsrs_tf.layers.weighted_layer import WeightedLayer, scaled_kernel
 
 
 @keras.saving.register_keras_serializable("lsrs_tf")
-class OrthogonalDense(OrthogonalLayer):
+class OrthogonalDense(WeightedLayer):
     """Dense layer whose every singular value is 1, for any values of its weights.
 
     The Cayley transform of `OrthogonalConv2D` on one real matrix. With at least as many outputs as
@@ -61,7 +61,9 @@ class OrthogonalDense(OrthogonalLayer):
                 f"Received: input_shape={tuple(input_shape)}"
             )
         self.input_spec = keras.layers.InputSpec(axes={-1: inputs})
-        self.add_kernel_gain_and_bias((inputs, self.units))
+        self.kernel = self.add_kernel((inputs, self.units))
+        self.gain = self.add_gain(min(inputs, self.units))
+        self.bias = self.add_bias(self.units)
         self.built = True
 
     def orthogonal_kernel(self, dtype):
@@ -70,12 +72,14 @@ class OrthogonalDense(OrthogonalLayer):
         Args:
             dtype: 'float32' or 'float64', the precision of the transform.
         """
-        return cayley.cayley(self.scaled_kernel(dtype))
+        return cayley_matrix(scaled_kernel(self.kernel, self.gain, dtype))
 
     def call(self, inputs):
         """Returns the product of `inputs` with the orthogonal matrix."""
         dtype = transform_dtype(self)
-        outputs = tf.tensordot(tf.cast(inputs, dtype), self.orthogonal_kernel(dtype), axes=1)
+        rows = tf.reshape(tf.cast(inputs, dtype), [-1, inputs.shape[-1]])
+        outputs = matmul(rows, self.orthogonal_kernel(dtype))
+        outputs = tf.reshape(outputs, tf.concat([tf.shape(inputs)[:-1], [self.units]], axis=0))
         if self.use_bias:
             outputs += tf.cast(self.bias, dtype)
         return tf.cast(outputs, self.compute_dtype)

@@ -1,46 +1,50 @@
 import keras
 import tensorflow as tf
 
-from lsrs_tf.layers import cayley
 from lsrs_tf.layers.arguments import known_image_shape, positive_integer, positive_pair
 from lsrs_tf.layers.invertible_downsampling import InvertibleDownsampling
+from lsrs_tf.layers.spectrum import apply_pointwise, apply_spectrum
 
 
 @keras.saving.register_keras_serializable("lsrs_tf")
 class SpectralConv2D(keras.layers.Layer):
     """Circular convolution that holds its matrices of all frequencies as a fixed weight.
 
-    This is what an `OrthogonalConv2D` becomes when its encoder is frozen: the transform has been
-    evaluated once, and nothing is left that could go stale. It is not trained.
+    This is what a convolution with a spectrum becomes when its encoder is frozen: the transform
+    has been evaluated once, and nothing is left that could go stale. It is not trained.
 
     Args:
         filters: int, the number of output channels.
         strides: int or pair of ints, an invertible downsampling before the convolution.
         use_bias: bool, whether to add a bias.
+        pointwise: bool, whether one matrix serves all frequencies: that of a 1 x 1 kernel.
 
     Input shape: `[batch, height, width, channels]`, all but the batch known.
 
     Output shape: `[batch, height / strides, width / strides, filters]`.
     """
 
-    def __init__(self, filters, strides=1, use_bias=True, **kwargs):
+    def __init__(self, filters, strides=1, use_bias=True, pointwise=False, **kwargs):
         super().__init__(**kwargs)
         self.trainable = False
         name = type(self).__name__
         self.filters = positive_integer(filters, "filters", name)
         self.strides = positive_pair(strides, "strides", name)
         self.use_bias = use_bias
+        self.pointwise = pointwise
         self.downsampling = InvertibleDownsampling(self.strides, dtype=self.dtype_policy)
 
     def build(self, input_shape):
-        """Creates `spectrum`, laid out as `OrthogonalConv2D.stacked_spectrum`, and `bias`."""
+        """Creates `spectrum`, laid out as `LipschitzConv2D.spectrum`, and `bias`."""
         self.downsampling.build(input_shape)
         # Pinned: at another size this would be another map, with another Lipschitz constant.
         self.input_spec = keras.layers.InputSpec(shape=(None, *input_shape[1:]))
         _, height, width, channels = self.downsampling.compute_output_shape(input_shape)
+        if self.pointwise:
+            height, width = 1, 1
         self.spectrum = self.add_weight(
             name="spectrum",
-            shape=(height, width // 2 + 1, 2 * self.filters, channels),
+            shape=(width // 2 + 1, height, 2 * self.filters, channels),
             initializer="zeros",
             trainable=False,
         )
@@ -53,7 +57,8 @@ class SpectralConv2D(keras.layers.Layer):
     def call(self, inputs):
         """Returns the convolution of `inputs`."""
         images = self.downsampling(inputs)
-        outputs = cayley.apply_stacked_spectrum(images, tf.convert_to_tensor(self.spectrum))
+        apply = apply_pointwise if self.pointwise else apply_spectrum
+        outputs = apply(images, tf.convert_to_tensor(self.spectrum))
         return outputs + tf.convert_to_tensor(self.bias) if self.use_bias else outputs
 
     def compute_output_shape(self, input_shape):
@@ -68,4 +73,5 @@ class SpectralConv2D(keras.layers.Layer):
             "filters": self.filters,
             "strides": self.strides,
             "use_bias": self.use_bias,
+            "pointwise": self.pointwise,
         }

@@ -11,25 +11,27 @@ def identity_encoder(input_shape):
     return keras.Model(images, keras.layers.Identity(name="identity")(images), name="encoder")
 
 
-def orthogonal_conv(inputs, filters, kernel_size, strides, name):
-    """Applies an orthogonal convolution and a GroupSort."""
-    outputs = layers.OrthogonalConv2D(filters, kernel_size, strides=strides, name=name)(inputs)
+def orthogonal_conv(inputs, filters, kernel_size, strides, parametrization, name):
+    """Applies a convolution of a parametrization of `layers.convolution`, and a GroupSort."""
+    convolution = layers.convolution(parametrization)
+    outputs = convolution(filters, kernel_size, strides=strides, name=name)(inputs)
     return layers.GroupSort(name=f"{name}_sort")(outputs)
 
 
-def orthogonal_block(inputs, filters, strides, name):
+def orthogonal_block(inputs, filters, strides, parametrization, name):
     """Applies an orthogonal basic block (LS-RS paper, figure 2b).
 
     Two orthogonal convolutions make the branch. The shortcut is the identity, or an orthogonal
     1 x 1 convolution where the shape changes.
     """
+    convolution = layers.convolution(parametrization)
     shape = inputs.shape[1:]
     branch = keras.Sequential(
         [
             keras.Input(shape),
-            layers.OrthogonalConv2D(filters, 3, strides=strides, name=f"{name}_conv1"),
+            convolution(filters, 3, strides=strides, name=f"{name}_conv1"),
             layers.GroupSort(name=f"{name}_sort1"),
-            layers.OrthogonalConv2D(filters, 3, name=f"{name}_conv2"),
+            convolution(filters, 3, name=f"{name}_conv2"),
         ],
         name=f"{name}_branch",
     )
@@ -38,7 +40,7 @@ def orthogonal_block(inputs, filters, strides, name):
         shortcut = keras.Sequential(
             [
                 keras.Input(shape),
-                layers.OrthogonalConv2D(filters, 1, strides=strides, name=f"{name}_shortcut_conv"),
+                convolution(filters, 1, strides=strides, name=f"{name}_shortcut_conv"),
             ],
             name=f"{name}_shortcut",
         )

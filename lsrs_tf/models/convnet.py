@@ -7,7 +7,14 @@ from lsrs_tf.models import blocks
 from lsrs_tf.models.latent_smoothing import LatentSmoothingModel
 
 
-def convnet(orthogonal_layers=2, num_classes=10, width=16, input_shape=(8, 8, 1), sigma=0.25):
+def convnet(
+    orthogonal_layers=2,
+    num_classes=10,
+    width=16,
+    input_shape=(8, 8, 1),
+    sigma=0.25,
+    parametrization="cayley",
+):
     """Returns a network of four convolutions with its first ones orthogonal.
 
     Args:
@@ -16,6 +23,7 @@ def convnet(orthogonal_layers=2, num_classes=10, width=16, input_shape=(8, 8, 1)
         width: int, channels of the first convolution, even.
         input_shape: image shape `(height, width, channels)`, height and width even.
         sigma: float, standard deviation of the noise in the latent.
+        parametrization: str, the kind of the encoder's convolutions, see `layers.convolution`.
 
     Returns:
         A built, uncompiled `LatentSmoothingModel`.
@@ -33,7 +41,9 @@ def convnet(orthogonal_layers=2, num_classes=10, width=16, input_shape=(8, 8, 1)
         # Centring only: dividing by a standard deviation would cost its inverse in radius.
         values = layers.Standardization(mean=0.5, std=1.0, name="centring")(images)
         for index, (filters, strides) in enumerate(convs[:orthogonal_layers]):
-            values = blocks.orthogonal_conv(values, filters, 3, strides, f"conv{index + 1}")
+            values = blocks.orthogonal_conv(
+                values, filters, 3, strides, parametrization, f"conv{index + 1}"
+            )
         encoder = keras.Model(images, values, name="encoder")
     latents = values = keras.Input(encoder.output_shape[1:], name="latents")
     for index, (filters, strides) in enumerate(convs[orthogonal_layers:], orthogonal_layers):

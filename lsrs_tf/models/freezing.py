@@ -4,11 +4,11 @@ import keras
 
 from lsrs_tf import layers
 from lsrs_tf.graphs import is_functional, is_sequential, nodes_in_order
-from lsrs_tf.lipschitz import MERGES
+from lsrs_tf.lipschitz.merging import MERGES
 
 
 def freeze_encoder(encoder, input_shape=None):
-    """Returns a float64 copy of an encoder with every orthogonal transform evaluated once.
+    """Returns a float64 copy of an encoder with its orthogonal transforms evaluated once.
 
     The copy shares nothing with the encoder: later training, assignment or loading of the encoder
     does not reach it, and there is no cache that could go stale.
@@ -91,11 +91,12 @@ def _one_or_all(tensors):
 
 
 def _float64_copy(layer):
-    if type(layer) is layers.OrthogonalConv2D:
+    if _is_stored(layer):
         return layers.SpectralConv2D(
             layer.filters,
             strides=layer.strides,
             use_bias=layer.use_bias,
+            pointwise=layer.is_pointwise,
             name=layer.name,
             dtype="float64",
         )
@@ -117,14 +118,27 @@ def _float64_copy(layer):
 
 
 def _copy_weights(layer, frozen):
-    if type(layer) is layers.OrthogonalConv2D:
-        frozen.spectrum.assign(layer.stacked_spectrum("float64"))
+    if _is_stored(layer):
+        frozen.spectrum.assign(layer.spectrum("float64"))
+        if layer.use_bias:
+            frozen.bias.assign(keras.ops.cast(layer.bias, "float64"))
     elif type(layer) is layers.OrthogonalDense:
         frozen.kernel.assign(layer.orthogonal_kernel("float64"))
+        if layer.use_bias:
+            frozen.bias.assign(keras.ops.cast(layer.bias, "float64"))
     elif type(layer) is layers.ConvexResidual:
         # Branch and shortcut arrived frozen, weights and all.
         frozen.logit.assign(keras.ops.cast(layer.logit, "float64"))
     elif not (is_sequential(layer) or is_functional(layer)):
         frozen.set_weights(layer.get_weights())
-    if isinstance(layer, layers.OrthogonalConv2D | layers.OrthogonalDense) and layer.use_bias:
-        frozen.bias.assign(keras.ops.cast(layer.bias, "float64"))
+
+
+def _is_stored(layer):
+    """Returns whether a frozen encoder stores the spectrum of a layer.
+
+    Large ones are evaluated anew for every image, by columns: beside the noisy passes of the head
+    that costs nothing, and a network for large images would not fit into memory.
+    """
+    # The exact class decides: a subclass may do something else than its spectrum says.
+    linear = set(layers.PARAMETRIZATIONS.values()) - {layers.SDPLipschitzConv2D}
+    return type(layer) in linear and not layer.spectrum_is_large("float64")

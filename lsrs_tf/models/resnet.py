@@ -12,7 +12,14 @@ from lsrs_tf.models import blocks
 from lsrs_tf.models.latent_smoothing import LatentSmoothingModel
 
 
-def resnet18(orthogonal_layers=9, num_classes=10, width=64, input_shape=(32, 32, 3), sigma=0.25):
+def resnet18(
+    orthogonal_layers=9,
+    num_classes=10,
+    width=64,
+    input_shape=(32, 32, 3),
+    sigma=0.25,
+    parametrization="cayley",
+):
     """Returns a ResNet18 for small images, with its first layers orthogonal.
 
     Args:
@@ -22,18 +29,32 @@ def resnet18(orthogonal_layers=9, num_classes=10, width=64, input_shape=(32, 32,
         width: int, channels of the first stage; later stages have 2, 4 and 8 times as many.
         input_shape: image shape `(height, width, channels)`, height and width divisible by 8.
         sigma: float, standard deviation of the noise in the latent.
+        parametrization: str, the kind of the encoder's convolutions, see `layers.convolution`.
 
     Returns:
         A built, uncompiled `LatentSmoothingModel`.
     """
     stem = [_Conv(width, strides=1)]
     stages = [(width, 2, 1), (2 * width, 2, 2), (4 * width, 2, 2), (8 * width, 2, 2)]
-    name = "resnet18"
-    return _residual_network(name, stem, stages, orthogonal_layers, num_classes, input_shape, sigma)
+    return _residual_network(
+        "resnet18",
+        stem,
+        stages,
+        orthogonal_layers,
+        num_classes,
+        input_shape,
+        sigma,
+        parametrization,
+    )
 
 
 def wide_resnet34(
-    orthogonal_layers=16, widen_factor=2, num_classes=1000, input_shape=(224, 224, 3), sigma=0.25
+    orthogonal_layers=16,
+    widen_factor=2,
+    num_classes=1000,
+    input_shape=(224, 224, 3),
+    sigma=0.25,
+    parametrization="cayley",
 ):
     """Returns a WideResNet34 for large images, with its first layers orthogonal.
 
@@ -47,6 +68,7 @@ def wide_resnet34(
         num_classes: int.
         input_shape: image shape `(height, width, channels)`, height and width divisible by 32.
         sigma: float, standard deviation of the noise in the latent.
+        parametrization: str, the kind of the encoder's convolutions, see `layers.convolution`.
 
     Returns:
         A built, uncompiled `LatentSmoothingModel`.
@@ -55,7 +77,14 @@ def wide_resnet34(
     stem = [_Conv(64, strides=2), _Conv(width, strides=2)]
     stages = [(width, 3, 1), (2 * width, 4, 2), (4 * width, 6, 2), (8 * width, 3, 2)]
     return _residual_network(
-        "wide_resnet34", stem, stages, orthogonal_layers, num_classes, input_shape, sigma
+        "wide_resnet34",
+        stem,
+        stages,
+        orthogonal_layers,
+        num_classes,
+        input_shape,
+        sigma,
+        parametrization,
     )
 
 
@@ -68,8 +97,8 @@ class _Conv:
         self.filters = filters
         self.strides = strides
 
-    def orthogonal(self, inputs, name):
-        return blocks.orthogonal_conv(inputs, self.filters, 3, self.strides, name)
+    def orthogonal(self, inputs, parametrization, name):
+        return blocks.orthogonal_conv(inputs, self.filters, 3, self.strides, parametrization, name)
 
     def plain(self, inputs, name):
         return blocks.plain_conv(inputs, self.filters, 3, self.strides, name)
@@ -80,14 +109,16 @@ class _Block(_Conv):
 
     depth = 2
 
-    def orthogonal(self, inputs, name):
-        return blocks.orthogonal_block(inputs, self.filters, self.strides, name)
+    def orthogonal(self, inputs, parametrization, name):
+        return blocks.orthogonal_block(inputs, self.filters, self.strides, parametrization, name)
 
     def plain(self, inputs, name):
         return blocks.plain_block(inputs, self.filters, self.strides, name)
 
 
-def _residual_network(name, stem, stages, orthogonal_layers, num_classes, input_shape, sigma):
+def _residual_network(
+    name, stem, stages, orthogonal_layers, num_classes, input_shape, sigma, parametrization
+):
     steps = [(f"conv{index + 1}", conv) for index, conv in enumerate(stem)]
     for stage, (filters, count, strides) in enumerate(stages):
         steps += [
@@ -104,7 +135,7 @@ def _residual_network(name, stem, stages, orthogonal_layers, num_classes, input_
         # Centring only: dividing by a standard deviation would cost its inverse in radius.
         values = layers.Standardization(mean=0.5, std=1.0, name="centring")(images)
         for step_name, step in steps[:cut]:
-            values = step.orthogonal(values, step_name)
+            values = step.orthogonal(values, parametrization, step_name)
         encoder = keras.Model(images, values, name="encoder")
         latents = values = keras.Input(encoder.output_shape[1:], name="latents")
     for step_name, step in steps[cut:]:

@@ -7,7 +7,7 @@ from experiments import training
 
 
 def test_models_are_built_to_size():
-    model = training.build_model("resnet18", 1, 4, None, 7, (16, 16, 3), 0.5)
+    model = training.build_model("resnet18", 1, 4, None, 7, (16, 16, 3), 0.5, "soc")
     assert model.compute_output_shape((None, 16, 16, 3)) == (None, 7)
     assert model.sigma == 0.5
     assert model.encoder.output_shape[-1] == 4
@@ -23,7 +23,7 @@ def test_models_are_built_to_size():
 )
 def test_wrong_sizes_are_refused(name, width, widen_factor, message):
     with pytest.raises(ValueError, match=message):
-        training.build_model(name, 0, width, widen_factor, 10, (32, 32, 3), 0.25)
+        training.build_model(name, 0, width, widen_factor, 10, (32, 32, 3), 0.25, "cayley")
 
 
 def test_fraction_replaced_is_the_papers():
@@ -39,7 +39,7 @@ def test_step_decay_divides_by_ten():
 
 
 def test_divergence_is_an_error_and_leaves_no_checkpoint(tmp_path):
-    model = training.build_model("convnet", 0, 4, None, 10, (8, 8, 1), 0.25)
+    model = training.build_model("convnet", 0, 4, None, 10, (8, 8, 1), 0.25, "cayley")
     model.compile(
         keras.optimizers.SGD(1e30), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )

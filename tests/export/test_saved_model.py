@@ -174,7 +174,8 @@ def test_failed_export_leaves_nothing(model, tmp_path, monkeypatch):
 
 def test_encoder_without_a_bound_is_refused(model, tmp_path):
     images = keras.Input((8, 8, 1))
-    encoder = keras.Model(images, keras.layers.Conv2D(8, 3, strides=2, padding="same")(images))
+    latents = keras.layers.Conv2D(8, 3, strides=2, padding="same")(images)
+    encoder = keras.Model(images, keras.layers.LayerNormalization()(latents))
     unbounded = models.LatentSmoothingModel(encoder, model.head, 0.5)
     with pytest.raises(ValueError, match="No Lipschitz bound"):
         export_saved_model(unbounded, tmp_path)

@@ -2,70 +2,75 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lsrs_tf.layers import cayley
-from tests.oracles import circular_convolution
-
-SIZES = [(4, 4), (5, 4), (4, 5), (5, 7)]
+from lsrs_tf.layers.cayley import cayley_matrix, cayley_spectrum
+from tests.oracles import joined, split
 
 
-@pytest.mark.parametrize(("height", "width"), SIZES)
-@pytest.mark.parametrize("kernel_size", [(1, 1), (2, 2), (3, 3), (4, 3), (1, 4)])
-def test_spectrum_of_a_kernel_is_that_of_its_circular_convolution(height, width, kernel_size):
-    rng = np.random.default_rng(0)
-    kernel = rng.normal(size=(*kernel_size, 3, 2))
-    images = rng.normal(size=(2, height, width, 3))
-    spectrum = cayley.stack_spectrum(cayley.kernel_spectrum(tf.constant(kernel), height, width))
-    result = cayley.apply_stacked_spectrum(tf.constant(images), spectrum)
-    np.testing.assert_allclose(result, circular_convolution(images, kernel), atol=1e-12)
+def _random(shape, scale=1.0):
+    rng = np.random.default_rng(1)
+    return scale * (rng.normal(size=shape) + 1j * rng.normal(size=shape))
+
+
+def _by_definition(matrix):
+    """The transform of one complex matrix, with NumPy."""
+    if matrix.shape[0] < matrix.shape[1]:
+        return _by_definition(matrix.conj().T).conj().T
+    columns = matrix.shape[1]
+    square, rest = matrix[:columns], matrix[columns:]
+    skew = square - square.conj().T + rest.conj().T @ rest
+    inverse = np.linalg.inv(np.eye(columns) + skew)
+    return np.concatenate([(np.eye(columns) - skew) @ inverse, -2 * rest @ inverse])
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (5, 2), (2, 5), (4, 1), (1, 1)])
-@pytest.mark.parametrize("scale", [0.0, 0.1, 1.0, 10.0])
-@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
-def test_result_is_orthogonal(shape, scale, dtype):
-    rng = np.random.default_rng(1)
-    matrices = rng.normal(size=(6, *shape)).astype(dtype)
-    if dtype == np.complex128:
-        matrices += 1j * rng.normal(size=(6, *shape))
-    result = cayley.cayley(tf.constant(scale * matrices)).numpy()
-    assert result.dtype == dtype
-    values = np.linalg.svd(result, compute_uv=False)
-    np.testing.assert_allclose(values, 1, atol=1e-12)
+@pytest.mark.parametrize("scale", [0.0, 0.1, 1.0, 10.0, 100.0])
+def test_result_is_orthogonal_and_that_of_the_definition(shape, scale):
+    matrices = _random((6, *shape), scale)
+    result = cayley_spectrum(tf.constant(split(matrices)))
+    np.testing.assert_allclose(
+        joined(result), [_by_definition(matrix) for matrix in matrices], atol=1e-11
+    )
+    np.testing.assert_allclose(np.linalg.svd(joined(result), compute_uv=False), 1, atol=1e-12)
+    result = cayley_matrix(tf.constant(matrices.real)).numpy()
+    np.testing.assert_allclose(
+        result, [_by_definition(matrix) for matrix in matrices.real], atol=1e-11
+    )
+    np.testing.assert_allclose(np.linalg.svd(result, compute_uv=False), 1, atol=1e-12)
 
 
-def test_square_result_is_the_cayley_transform_of_the_skew_part():
-    rng = np.random.default_rng(2)
-    matrix = rng.normal(size=(4, 4)) + 1j * rng.normal(size=(4, 4))
-    skew = matrix - matrix.conj().T
-    expected = (np.eye(4) - skew) @ np.linalg.inv(np.eye(4) + skew)
-    np.testing.assert_allclose(cayley.cayley(tf.constant(matrix)), expected, atol=1e-13)
+@pytest.mark.parametrize("size", [16, 64])
+@pytest.mark.parametrize(("scale", "tolerance"), [(1, 2e-6), (3, 4e-6), (10, 1e-5), (100, 1e-4)])
+def test_float32_stays_orthogonal(size, scale, tolerance):
+    matrices = _random((8, size, size), scale / np.sqrt(6 * size))
+    result = cayley_spectrum(tf.constant(split(matrices), tf.float32))
+    values = np.linalg.svd(joined(result).astype(np.complex128), compute_uv=False)
+    np.testing.assert_allclose(values, 1, atol=tolerance)
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (5, 2), (2, 5)])
-@pytest.mark.parametrize("dtype", [tf.float64, tf.complex128])
-def test_gradient_is_that_of_automatic_differentiation(shape, dtype):
-    rng = np.random.default_rng(3)
-    matrices = tf.constant(rng.normal(size=(2, *shape)) + 1j * rng.normal(size=(2, *shape)))
-    weights = tf.constant(rng.normal(size=(2, *shape)) + 1j * rng.normal(size=(2, *shape)))
-    matrices, weights = tf.cast(matrices, dtype), tf.cast(weights, dtype)
+def test_gradient_is_that_of_automatic_differentiation(shape):
+    matrices, weights = _random((2, *shape)), _random((2, *shape))[::-1].copy()
 
-    def plain(matrices):
+    def plain(stacked):
+        rows = stacked.shape[1] // 2
+        matrices = tf.complex(stacked[:, :rows], stacked[:, rows:])
         if shape[0] < shape[1]:
             matrices = tf.linalg.adjoint(matrices)
         columns = matrices.shape[-1]
         top, rest = matrices[:, :columns], matrices[:, columns:]
         skew = top - tf.linalg.adjoint(top) + tf.matmul(rest, rest, adjoint_a=True)
-        identity = tf.eye(columns, dtype=dtype)
+        identity = tf.eye(columns, dtype=matrices.dtype)
         inverse = tf.linalg.inv(identity + skew)
         result = tf.concat([(identity - skew) @ inverse, -2 * rest @ inverse], axis=1)
-        return tf.linalg.adjoint(result) if shape[0] < shape[1] else result
+        result = tf.linalg.adjoint(result) if shape[0] < shape[1] else result
+        return tf.concat([tf.math.real(result), tf.math.imag(result)], axis=1)
 
     def gradient(function):
+        stacked = tf.constant(split(matrices))
         with tf.GradientTape() as tape:
-            tape.watch(matrices)
+            tape.watch(stacked)
             # Not symmetric under anything, and not linear.
-            loss = tf.reduce_sum(tf.math.real(function(matrices) * weights) ** 3)
-        return tape.gradient(loss, matrices)
+            loss = tf.reduce_sum((function(stacked) * split(weights)) ** 3)
+        return tape.gradient(loss, stacked)
 
-    np.testing.assert_allclose(cayley.cayley(matrices), plain(matrices), atol=1e-12)
-    np.testing.assert_allclose(gradient(cayley.cayley), gradient(plain), atol=1e-10)
+    np.testing.assert_allclose(gradient(cayley_spectrum), gradient(plain), atol=1e-10)

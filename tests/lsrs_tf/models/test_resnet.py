@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+import lsrs_tf
 from lsrs_tf import layers, models
 
 # Latents of a 32 x 32 image at width 64: field notes on the LS-RS paper's table 2.
@@ -59,3 +60,13 @@ def test_wide_resnet34_classifies(orthogonal_layers):
 def test_cut_inside_a_block_is_refused(orthogonal_layers):
     with pytest.raises(ValueError, match=r"one of \[0, 1, 3, 5, 7, 9, 11, 13, 15, 17\]"):
         models.resnet18(orthogonal_layers=orthogonal_layers)
+
+
+@pytest.mark.parametrize("parametrization", layers.PARAMETRIZATIONS)
+def test_encoder_swaps_its_convolutions_by_name(parametrization):
+    model = models.resnet18(9, width=4, input_shape=(16, 16, 3), parametrization=parametrization)
+    found = {type(layer) for layer in model.encoder._flatten_layers() if hasattr(layer, "filters")}
+    assert found == {layers.convolution(parametrization)}
+    images = np.random.default_rng(0).uniform(size=(2, 16, 16, 3)).astype(np.float32)
+    np.testing.assert_allclose(model.freeze_encoder()(images), model.encode(images), atol=2e-5)
+    assert lsrs_tf.lipschitz_bound(model) <= 1 + 1e-9

@@ -128,6 +128,6 @@ def test_head_of_a_wrong_shape_is_refused():
 
 def test_encoder_without_a_bound_is_refused():
     model = threshold_model(0.25, 0.25)
-    encoder = keras.Sequential([keras.Input((1, 1, 1)), keras.layers.BatchNormalization()])
-    with pytest.raises(ValueError, match="BatchNormalization"):
+    encoder = keras.Sequential([keras.Input((1, 1, 1)), keras.layers.LayerNormalization()])
+    with pytest.raises(ValueError, match="LayerNormalization"):
         Certifier(models.LatentSmoothingModel(encoder, model.head, 0.25))

@@ -5,15 +5,14 @@ import tensorflow as tf
 from lsrs_tf.layers import xla
 
 
-class OrthogonalLayer(keras.layers.Layer):
-    """What orthogonal layers have in common: their arguments, weights and scaled kernel.
+class WeightedLayer(keras.layers.Layer):
+    """What layers with a kernel and a bias have in common: their arguments and weights.
 
-    The kernel enters as `gain * kernel / norm(kernel)`, with a trained scalar `gain`: its size says
-    how far the layer departs from the identity, and it is independent of the kernel's own size.
+    All weights are exempt from autocasting: the transforms must see their full precision.
 
     Args:
         use_bias: bool, whether to add a bias.
-        kernel_initializer: initializer of the kernel. Only its direction matters.
+        kernel_initializer: initializer of the kernel.
         bias_initializer: initializer of the bias.
         kernel_regularizer: regularizer of the kernel.
         bias_regularizer: regularizer of the bias.
@@ -42,45 +41,43 @@ class OrthogonalLayer(keras.layers.Layer):
         self.bias_constraint = keras.constraints.get(bias_constraint)
         self.supports_jit = xla.worthwhile()
 
-    def add_kernel_gain_and_bias(self, kernel_shape):
-        """Creates the weights `kernel`, `gain` and `bias`.
-
-        Args:
-            kernel_shape: tuple, the last two entries the numbers of inputs and of outputs.
-        """
-        inputs, outputs = kernel_shape[-2:]
-        # Autocast is off: the transform must see the full precision of its weights.
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=kernel_shape,
+    def add_kernel(self, shape, name="kernel"):
+        """Creates and returns a weight with the kernel's initializer, regularizer, constraint."""
+        return self.add_weight(
+            name=name,
+            shape=shape,
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
             autocast=False,
         )
-        # The Frobenius norm that random weights of variance 1 / (3 * fan in) would have.
-        self.gain = self.add_weight(
+
+    def add_gain(self, rank):
+        """Creates and returns the trained scalar that a normalized kernel is multiplied by.
+
+        Args:
+            rank: int, the smaller number of rows and columns of a matrix of the kernel. Random
+                weights of variance 1 / (3 * fan in) would have the norm sqrt(rank / 3).
+        """
+        return self.add_weight(
             name="gain",
             shape=(),
-            initializer=keras.initializers.Constant(np.sqrt(min(inputs, outputs) / 3)),
+            initializer=keras.initializers.Constant(np.sqrt(rank / 3)),
             autocast=False,
         )
-        if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias",
-                shape=(outputs,),
-                initializer=self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-                autocast=False,
-            )
 
-    def scaled_kernel(self, dtype):
-        """Returns `gain * kernel / norm(kernel)` in the given dtype."""
-        kernel = tf.cast(self.kernel, dtype)
-        # A kernel of all zeros stands for the gain-free transform, not for 0 / 0.
-        norm = tf.maximum(tf.norm(kernel), np.finfo(dtype).tiny)
-        return kernel * (tf.cast(self.gain, dtype) / norm)
+    def add_bias(self, units):
+        """Creates and returns the bias, or None if the layer has none."""
+        if not self.use_bias:
+            return None
+        return self.add_weight(
+            name="bias",
+            shape=(units,),
+            initializer=self.bias_initializer,
+            regularizer=self.bias_regularizer,
+            constraint=self.bias_constraint,
+            autocast=False,
+        )
 
     def get_config(self):
         """Returns the constructor's arguments."""
@@ -94,3 +91,18 @@ class OrthogonalLayer(keras.layers.Layer):
             "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
             "bias_constraint": keras.constraints.serialize(self.bias_constraint),
         }
+
+
+def scaled_kernel(kernel, gain, dtype):
+    """Returns `gain * kernel / norm(kernel)`: only the direction of the kernel matters.
+
+    Args:
+        kernel: variable or tensor of any shape.
+        gain: scalar variable or tensor.
+        dtype: 'float32' or 'float64', the precision of the result.
+    """
+    kernel = tf.cast(kernel, dtype)
+    # A kernel of all zeros stays zero instead of becoming 0 / 0; so does its gradient.
+    squares = tf.reduce_sum(kernel**2)
+    tiny = np.finfo(dtype).tiny
+    return kernel * tf.cast(gain, dtype) * tf.math.rsqrt(tf.maximum(squares, tiny))

@@ -74,7 +74,7 @@ def test_addition_of_unequal_shapes_is_refused():
     column = keras.layers.Reshape((1, 1, 32))(images)
     wide = keras.layers.Reshape((1, 32, 1))(images)
     model = keras.Model(images, keras.layers.Add()([column, wide]))
-    with pytest.raises(ValueError, match="adds inputs of different"):
+    with pytest.raises(ValueError, match="combines inputs of different"):
         lipschitz_bound(model)
 
 
@@ -150,7 +150,8 @@ def test_whole_encoder_never_stretches_a_pair_of_images_beyond_its_bound():
     model = models.resnet18(orthogonal_layers=9, width=4, input_shape=(16, 16, 3))
     encoder = model.freeze_encoder()
     bound = lipschitz_bound(model)
-    assert bound == lipschitz_bound(encoder) == lipschitz_bound(model.encoder)
+    assert bound == lipschitz_bound(model.encoder)
+    assert bound == pytest.approx(lipschitz_bound(encoder), abs=1e-11)
     assert 1 <= bound <= 1 + 1e-9
     left = np.random.default_rng(0).uniform(size=(64, 16, 16, 3))
     step = np.random.default_rng(1).normal(size=left.shape)
@@ -177,13 +178,13 @@ def test_unbuilt_layer_is_built_by_its_input_shape():
 
 
 def test_unknown_layer_is_refused_by_name():
-    model = _sequential(keras.layers.BatchNormalization(name="culprit"))
-    with pytest.raises(ValueError, match=r"culprit.*BatchNormalization"):
+    model = _sequential(keras.layers.LayerNormalization(name="culprit"))
+    with pytest.raises(ValueError, match=r"culprit.*LayerNormalization"):
         lipschitz_bound(model)
     images = keras.Input((3,))
     with pytest.raises(ValueError, match="Multiply"):
         lipschitz_bound(keras.Model(images, images * 7.0))
-    with pytest.raises(ValueError, match="takes a Keras layer"):
+    with pytest.raises(ValueError, match="Keras layer or model is needed"):
         lipschitz_bound(lambda x: x)
 
 

@@ -1,0 +1,38 @@
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lsrs_tf.layers.correlation import absolute_correlations
+from lsrs_tf.layers.lipschitz_conv2d import LipschitzConv2D
+from lsrs_tf.layers.spectrum import kernel_spectrum
+
+
+@keras.saving.register_keras_serializable("lsrs_tf")
+class AlmostOrthogonalConv2D(LipschitzConv2D):
+    """Convolution with singular values of at most 1, by rescaled input channels (AOL).
+
+    Source: Prach and Lampert, "Almost-Orthogonal Layers for Efficient General-Purpose Lipschitz
+    Networks" (2022), theorem 2. Channel i of the kernel is divided by the root of the sum of its
+    absolute correlations with all channels at all shifts. It costs little; a random kernel loses
+    much of the norm, training brings it close to orthogonal.
+
+    Arguments, shapes and errors are those of `LipschitzConv2D`.
+    """
+
+    orthogonal = False
+
+    def add_kernels(self):
+        """Creates `kernel`."""
+        self.kernel = self.add_kernel((*self.kernel_size, self.channels, self.filters))
+
+    def transformed_weights(self, dtype):
+        """Returns the rescaled kernel."""
+        kernel = tf.cast(self.kernel, dtype)
+        sums = tf.reduce_sum(absolute_correlations(kernel), axis=1)
+        # A channel of zeros stays one.
+        return (kernel * tf.math.rsqrt(tf.maximum(sums, np.finfo(dtype).tiny))[:, tf.newaxis],)
+
+    def spectrum_of(self, weights, columns=None):
+        """Returns the spectrum of the rescaled kernel."""
+        (kernel,) = weights
+        return kernel_spectrum(kernel, *self.image_size, columns)

@@ -1,0 +1,74 @@
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lsrs_tf.layers import complex_pairs
+from lsrs_tf.layers.lipschitz_conv2d import LipschitzConv2D
+from lsrs_tf.layers.precision import matmul
+from lsrs_tf.layers.spectrum import kernel_spectrum
+from lsrs_tf.layers.weighted_layer import scaled_kernel
+
+
+@keras.saving.register_keras_serializable("lsrs_tf")
+class BlockReflectorConv2D(LipschitzConv2D):
+    """Convolution whose every singular value is 1, by a block reflector of low rank (BRO).
+
+    Source: Lai et al., "Enhancing Certified Robustness via Block Reflector Orthogonal Layers and
+    Logit Annealing Loss" (ICML 2025). The spectrum V of a kernel with a quarter as many columns
+    as rows gives Q = I - 2 V (V*V)^-1 V*, the reflection at the complement of its columns.
+
+    With unequal numbers of inputs and outputs the reflector has the larger size, and the rows or
+    columns that are too many are cut off.
+
+    Arguments, shapes and errors are those of `LipschitzConv2D`.
+    """
+
+    def add_kernels(self):
+        """Creates `kernel`."""
+        size = max(self.channels, self.filters)
+        self.kernel = self.add_kernel((*self.kernel_size, max(1, size // 4), size))
+
+    def transformed_weights(self, dtype):
+        """Returns the kernel, scaled to the norm 1."""
+        return (scaled_kernel(self.kernel, 1.0, dtype),)
+
+    def spectrum_of(self, weights, columns=None):
+        """Returns the block reflectors of the kernel's spectrum."""
+        (kernel,) = weights
+        real, imaginary = complex_pairs.parts(
+            block_reflector(kernel_spectrum(kernel, *self.image_size, columns))
+        )
+        return complex_pairs.stack(
+            real[..., : self.filters, : self.channels],
+            imaginary[..., : self.filters, : self.channels],
+        )
+
+
+def block_reflector(spectrum):
+    """Returns I - 2 P for the orthogonal projectors P on the columns of complex matrices.
+
+    Args:
+        spectrum: stacked matrices [..., 2 * rows, columns], see `complex_pairs`, of full rank.
+            Where the rank is not full the result still has no singular value above 1.
+
+    Returns:
+        Stacked matrices [..., 2 * rows, rows] of the same dtype.
+    """
+    rows = spectrum.shape[-2] // 2
+    vectors = complex_pairs.block(spectrum)
+    gram = matmul(vectors, vectors, transpose_a=True)
+    size = gram.shape[-1]
+    # A shift at the level of rounding lets the factorization succeed for any rank.
+    shift = 8 * size * np.finfo(gram.dtype.as_numpy_dtype).eps
+    shift = shift * tf.linalg.trace(gram)[..., tf.newaxis, tf.newaxis] / size
+    # So that matrices of zeros have an inverse.
+    shift += np.finfo(gram.dtype.as_numpy_dtype).tiny
+    factor = tf.linalg.cholesky(gram + shift * tf.eye(size, dtype=gram.dtype))
+    basis = tf.linalg.triangular_solve(factor, tf.linalg.matrix_transpose(vectors))
+    # The basis is orthonormal but for shift and rounding: its Gram matrix is I + E. The projector
+    # needs the inverse of that, and (I - E)(I + E^2) is off by E^4 only.
+    identity = tf.eye(size, dtype=gram.dtype)
+    excess = matmul(basis, basis, transpose_b=True) - identity
+    correction = matmul(identity - excess, identity + matmul(excess, excess))
+    projector = matmul(basis, matmul(correction, basis[..., :rows]), transpose_a=True)
+    return tf.eye(2 * rows, rows, dtype=gram.dtype) - 2 * projector

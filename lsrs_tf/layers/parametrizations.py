@@ -1,0 +1,37 @@
+"""The convolutions of this package by the names that the literature gives them."""
+
+from lsrs_tf.layers.almost_orthogonal_conv2d import AlmostOrthogonalConv2D
+from lsrs_tf.layers.block_reflector_conv2d import BlockReflectorConv2D
+from lsrs_tf.layers.orthogonal_conv2d import OrthogonalConv2D
+from lsrs_tf.layers.paraunitary_conv2d import ParaunitaryConv2D
+from lsrs_tf.layers.sdp_lipschitz_conv2d import SDPLipschitzConv2D
+from lsrs_tf.layers.skew_orthogonal_conv2d import SkewOrthogonalConv2D
+
+PARAMETRIZATIONS = {
+    "cayley": OrthogonalConv2D,
+    "scfac": ParaunitaryConv2D,
+    "soc": SkewOrthogonalConv2D,
+    "bro": BlockReflectorConv2D,
+    "aol": AlmostOrthogonalConv2D,
+    "sll": SDPLipschitzConv2D,
+}
+
+
+def convolution(parametrization):
+    """Returns the class of convolutions of a parametrization.
+
+    All classes take the arguments of `LipschitzConv2D`; their attribute `orthogonal` tells those
+    whose singular values are all 1 from those where they are at most 1.
+
+    Args:
+        parametrization: 'cayley', 'scfac', 'soc', 'bro', 'aol' or 'sll'.
+
+    Raises:
+        ValueError: if there is no such parametrization.
+    """
+    if parametrization not in PARAMETRIZATIONS:
+        raise ValueError(
+            f"`parametrization` must be one of {', '.join(PARAMETRIZATIONS)}. "
+            f"Received: {parametrization!r}"
+        )
+    return PARAMETRIZATIONS[parametrization]

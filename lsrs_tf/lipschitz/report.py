@@ -1,0 +1,50 @@
+import dataclasses
+
+from lsrs_tf.lipschitz.layer_bound import LayerBound
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportRow:
+    """One line of a `lipschitz_report`.
+
+    Attributes:
+        name: str, the layer's name behind those of the layers that contain it, separated by '/'.
+        layer_bound: LayerBound.
+    """
+
+    name: str
+    layer_bound: LayerBound
+
+
+@dataclasses.dataclass(frozen=True)
+class LipschitzReport:
+    """What is proven about an encoder, layer by layer; `str` makes a table of it.
+
+    Attributes:
+        rows: tuple of ReportRow, in the order of the layers.
+        bound: float, the bound of the whole.
+    """
+
+    rows: tuple
+    bound: float
+
+    def __str__(self):
+        """Returns a table; bounds are rounded up."""
+        width = max([len(row.name) for row in self.rows] + [len("layer")])
+        lines = [f"{'layer':<{width}}  {'kind':<10}  {'bound':<17}  {'smallest':<10}  method"]
+        for row in self.rows:
+            proven = row.layer_bound
+            smallest = proven.smallest_singular_value
+            smallest = "-" if smallest is None else f"{smallest:.6f}"
+            lines.append(
+                f"{row.name:<{width}}  {proven.kind:<10}  {printed_up(proven.bound):<17}  "
+                f"{smallest:<10}  {proven.method}"
+            )
+        lines.append(f"{'whole':<{width}}  {'':<10}  {printed_up(self.bound)}")
+        return "\n".join(lines)
+
+
+def printed_up(bound):
+    """Returns a bound with 12 decimals, rounded up."""
+    text = f"{bound:.12f}"
+    return text if float(text) >= bound else f"{bound + 1e-12:.12f}"

@@ -1,0 +1,60 @@
+import keras
+import numpy as np
+
+import lsrs_tf
+from lsrs_tf import layers, models
+from lsrs_tf.lipschitz.report import printed_up
+
+
+def _rows(model):
+    return {row.name: row.layer_bound for row in lsrs_tf.lipschitz_report(model).rows}
+
+
+def test_has_a_row_per_layer_and_the_bound_of_the_whole():
+    model = models.resnet18(orthogonal_layers=5, width=4, input_shape=(8, 8, 3))
+    report = lsrs_tf.lipschitz_report(model)
+    assert report.bound == lsrs_tf.lipschitz_bound(model)
+    rows = _rows(model)
+    assert rows["centring"].kind == "isometric"
+    assert rows["stage1_block1/stage1_block1_conv1"].kind == "orthogonal"
+    assert rows["stage1_block1"].kind == "bounded"
+    assert rows["conv1_sort"].method == "sorting"
+    for bound in rows.values():
+        assert bound.bound <= 1 + 1e-9
+    assert abs(rows["conv1"].smallest_singular_value - 1) < 1e-12
+    table = str(report)
+    assert len(table.splitlines()) == len(report.rows) + 2
+    assert "stage1_block2/stage1_block2_conv2" in table and table.splitlines()[-1].startswith(
+        "whole"
+    )
+
+
+def test_singular_values_are_those_of_the_layers():
+    kernel = np.array([[3.0, 0.0], [0.0, 0.5]])
+    model = keras.Sequential(
+        [
+            keras.Input((2,)),
+            keras.layers.Dense(2, name="plain"),
+            layers.Standardization(0.0, [0.5, 2.0], name="scaled"),
+            keras.layers.ReLU(name="relu"),
+        ]
+    )
+    model.layers[0].kernel.assign(kernel)
+    rows = _rows(model)
+    assert abs(rows["plain"].smallest_singular_value - 0.5) < 1e-12
+    assert rows["scaled"].smallest_singular_value == 0.5
+    assert rows["relu"].smallest_singular_value is None
+    assert "-" in str(lsrs_tf.lipschitz_report(model)).splitlines()[3]
+
+
+def test_frozen_encoder_is_reported_alike():
+    model = models.resnet18(orthogonal_layers=5, width=4, input_shape=(8, 8, 3))
+    kinds = [row.layer_bound.kind for row in lsrs_tf.lipschitz_report(model).rows]
+    frozen = [row.layer_bound.kind for row in lsrs_tf.lipschitz_report(model.freeze_encoder()).rows]
+    assert kinds == frozen
+
+
+def test_printed_bounds_are_rounded_up():
+    for bound in (1.0, 1 + 1e-15, 1 + 4e-13, 1 / 3, 5.123456789012345):
+        assert float(printed_up(bound)) >= bound
+        assert float(printed_up(bound)) <= bound + 1.1e-12

@@ -1,0 +1,73 @@
+import mpmath
+import numpy as np
+import pytest
+
+from lsrs_tf.lipschitz import spectral_norm
+
+
+def _exact_norm(matrix):
+    """The spectral norm of the very float64 matrix, to 30 digits."""
+    mpmath.mp.dps = 40
+    matrix = mpmath.matrix(matrix.tolist())
+    eigenvalues = mpmath.eighe(matrix.H * matrix, eigvals_only=True)
+    return mpmath.sqrt(max(eigenvalues))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (6, 2), (2, 6), (8, 8)])
+@pytest.mark.parametrize("scale", [1e-150, 1e-3, 1.0, 1e6])
+@pytest.mark.parametrize("dtype", [float, complex])
+def test_bound_is_above_the_exact_norm_and_close(shape, scale, dtype):
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        matrix = scale * rng.normal(size=shape)
+        if dtype is complex:
+            matrix = matrix + 1j * scale * rng.normal(size=shape)
+        exact = _exact_norm(matrix)
+        bound, smallest = spectral_norm.of_matrices(matrix)
+        assert bound >= exact
+        assert bound <= exact * (1 + mpmath.mpf(10) ** -10) + 1e-150
+        if scale >= 1e-3:
+            expected = np.linalg.svd(matrix, compute_uv=False).min()
+            assert smallest == pytest.approx(expected, rel=1e-5, abs=1e-7 * scale)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (6, 2), (2, 6)])
+def test_bound_of_nearly_orthogonal_matrices(shape):
+    rng = np.random.default_rng(0)
+    for error in (0, 1e-15, 1e-10, 1e-3):
+        matrix = rng.normal(size=shape) + 1j * rng.normal(size=shape)
+        u, _, v = np.linalg.svd(matrix, full_matrices=False)
+        matrix = u @ v + error * rng.normal(size=shape)
+        bound, smallest = spectral_norm.of_nearly_orthogonal(matrix[np.newaxis])
+        assert _exact_norm(matrix) <= bound <= 1 + 5 * max(shape) * error + 1e-12
+        values = np.linalg.svd(matrix, compute_uv=False)
+        assert smallest <= values.min() + 1e-12
+
+
+def test_largest_of_several_matrices_counts():
+    matrices = np.stack([np.eye(3), 5 * np.eye(3), 2 * np.eye(3)])
+    assert 5 <= spectral_norm.of_matrices(matrices)[0] <= 5 + 1e-12
+    assert spectral_norm.of_nearly_orthogonal(matrices)[0] >= 5
+
+
+def test_perturbation_is_added():
+    assert spectral_norm.of_matrices(np.eye(2), perturbation=0.5)[0] >= 1.5
+
+
+def test_eigenvalue_solver_that_is_wrong_does_not_make_the_bound_wrong(monkeypatch):
+    matrix = np.random.default_rng(0).normal(size=(6, 6))
+    exact = np.linalg.norm(matrix, 2)
+    right = np.linalg.eigvalsh
+    for factor in (0.0, 0.5, 1 - 1e-9):
+        monkeypatch.setattr(np.linalg, "eigvalsh", lambda gram, f=factor: f * right(gram))
+        bound, _ = spectral_norm.of_matrices(matrix)
+        assert exact <= bound <= 4 * exact
+
+
+def test_values_that_overflow_have_no_bound():
+    assert spectral_norm.of_matrices(np.full((2, 2), 1e200))[0] == np.inf
+    assert spectral_norm.of_matrices(np.full((2, 2), np.nan))[0] == np.inf
+
+
+def test_zeros():
+    assert spectral_norm.of_matrices(np.zeros((3, 2)))[0] <= 1e-150
