@@ -19,10 +19,11 @@ def test_reflects_the_columns_and_keeps_their_complement(shape):
 def test_float32_stays_orthogonal_for_ill_conditioned_columns():
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(20, 8, 2)) + 1j * rng.normal(size=(20, 8, 2))
+    # Condition numbers up to 150.
     vectors[:, :, 1] = vectors[:, :, 0] + 0.03 * vectors[:, :, 1]
     found = joined(block_reflector(tf.constant(split(vectors), tf.float32)))
     values = np.linalg.svd(found.astype(np.complex128), compute_uv=False)
-    np.testing.assert_allclose(values, 1, atol=2e-6)
+    np.testing.assert_allclose(values, 1, atol=5e-6)
 
 
 @pytest.mark.parametrize("dtype", [tf.float32, tf.float64])

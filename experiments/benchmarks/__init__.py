@@ -1,0 +1,1 @@
+"""Measurements of speed and memory; ratios of medians from one run."""
