@@ -14,6 +14,7 @@ from experiments import (
     command_line,
     data_flags,
     datasets,
+    method_flags,
     training,
 )
 from experiments.certifying import certify_test_images, evenly_spread
@@ -25,6 +26,7 @@ flags.DEFINE_string("outfile", None, "File to write; None means certified.tsv in
 flags.adopt_module_key_flags(certification_flags)
 flags.adopt_module_key_flags(command_line)
 flags.adopt_module_key_flags(data_flags)
+flags.adopt_module_key_flags(method_flags)
 
 
 def main(argv):
@@ -42,6 +44,8 @@ def main(argv):
         path,
         training.fraction_replaced(settings["model"], settings["orthogonal_layers"]),
         evenly_spread(data.num_test, flag.num_images),
+        flag.method,
+        method_flags.target_radii(),
         flag.sigma,
         flag.n0,
         flag.n,

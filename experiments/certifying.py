@@ -1,15 +1,13 @@
 """Certifies test images and writes them down one by one."""
 
-import time
-
 from tqdm import tqdm
 
 from lsrs_tf.models.fingerprint import fingerprint
-from lsrs_tf.smoothing.certifier import Certifier
+from lsrs_tf.smoothing.certification import make_certifier
 from lsrs_tf.smoothing.images import checked_image
 from lsrs_tf.smoothing.record_file import RecordFile
 
-_RESULTS = ["p_lower", "selection_counts", "counts"]
+_RESULTS = ["p_lower", "samples", "selection_counts", "counts"]
 
 
 def evenly_spread(num_test, num_images):
@@ -33,7 +31,19 @@ def evenly_spread(num_test, num_images):
 
 
 def certify_test_images(
-    model, data, path, replaced, indices, sigma, n0, n, alpha, seed, batch_size
+    model,
+    data,
+    path,
+    replaced,
+    indices,
+    method,
+    target_radii,
+    sigma,
+    n0,
+    n,
+    alpha,
+    seed,
+    batch_size,
 ):
     """Certifies test images into a file, leaving out those that it holds already.
 
@@ -43,6 +53,8 @@ def certify_test_images(
         path: the certification file.
         replaced: str such as '9/18', the fraction of layers that is orthogonal, for the file.
         indices: increasing list of int, which test images.
+        method: 'fixed' or 'sequential', see `lsrs_tf.certify`.
+        target_radii: list of float for 'sequential', else None.
         sigma: float, or None for the model's.
         n0: int, samples that select the class.
         n: int, samples that estimate its probability.
@@ -50,11 +62,13 @@ def certify_test_images(
         seed: int, seed of the noise.
         batch_size: int, noisy samples in one pass of the head.
     """
-    certifier = Certifier(model, sigma, n0, n, alpha, seed, batch_size)
+    certifier = make_certifier(model, method, target_radii, sigma, n0, n, alpha, seed, batch_size)
     classifier = certifier.classifier
     settings = {
         "data": data.name,
         "replaced": replaced,
+        "method": method,
+        "target_radii": "-" if target_radii is None else _list(certifier.target_radii),
         "sigma": classifier.sigma,
         "n0": certifier.n0,
         "n": certifier.n,
@@ -68,30 +82,37 @@ def certify_test_images(
             print(f"{path} holds {len(file.done)} images already.")
         missing = [index for index in indices if index not in file.done]
         classifier.warm_up()
-        examples = tqdm(
-            data.test(missing),
+        labels = {}
+        certificates = tqdm(
+            certifier.certify_each(_checked(missing, data, classifier.image_shape, labels)),
             desc="certify",
             unit="image",
             total=len(indices),
             initial=len(indices) - len(missing),
             smoothing=0.05,
         )
-        for index, (image, label) in zip(missing, examples, strict=True):
-            image = checked_image(image, classifier.image_shape, index)
-            start = time.perf_counter()
-            certificate = certifier.certify(image)
+        for index, certificate, seconds in certificates:
             file.append(
                 index,
-                int(label),
+                labels.pop(index),
                 certificate.label,
                 certificate.radius,
-                time.perf_counter() - start,
+                seconds,
                 {
                     "p_lower": repr(certificate.p_lower),
+                    "samples": certificate.samples,
                     "selection_counts": _list(certificate.selection_counts),
                     "counts": _list(certificate.counts),
                 },
             )
+        file.sort()
+
+
+def _checked(indices, data, image_shape, labels):
+    """Yields indices and checked test images, and notes their labels on the way."""
+    for index, (image, label) in zip(indices, data.test(indices), strict=True):
+        labels[index] = int(label)
+        yield index, checked_image(image, image_shape, index)
 
 
 def _list(counts):

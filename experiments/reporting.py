@@ -15,7 +15,19 @@ from lsrs_tf.smoothing import records
 
 _UNKNOWN = "-"
 # What all rows of a file must agree on, where they tell it.
-_SETTINGS = ("data", "replaced", "sigma", "n0", "n", "alpha", "seed", "lipschitz", "model")
+_SETTINGS = (
+    "data",
+    "replaced",
+    "method",
+    "target_radii",
+    "sigma",
+    "n0",
+    "n",
+    "alpha",
+    "seed",
+    "lipschitz",
+    "model",
+)
 
 
 @dataclasses.dataclass(frozen=True)

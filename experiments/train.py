@@ -17,6 +17,7 @@ from experiments import (
     command_line,
     data_flags,
     datasets,
+    method_flags,
     training,
 )
 from experiments.certifying import certify_test_images, evenly_spread
@@ -25,6 +26,7 @@ from experiments.run_directory import RunDirectory
 from export.saved_model import export_saved_model
 from lsrs_tf import layers
 from lsrs_tf.files import written_whole
+from lsrs_tf.smoothing.certification import check_method
 from lsrs_tf.smoothing.settings import checked_certification_settings
 
 flags.DEFINE_enum("dataset", None, datasets.NAMES, "Data set.")
@@ -80,6 +82,7 @@ _SETTINGS = (
 flags.adopt_module_key_flags(certification_flags)
 flags.adopt_module_key_flags(command_line)
 flags.adopt_module_key_flags(data_flags)
+flags.adopt_module_key_flags(method_flags)
 
 
 def main(argv):
@@ -93,6 +96,7 @@ def main(argv):
         # Not after the training, which may take days.
         evenly_spread(data.num_test, flag.num_images)
         checked_certification_settings(flag.n0, flag.n, flag.alpha)
+        check_method(flag.method, method_flags.target_radii())
     run = RunDirectory(flag.output_dir)
     run.claim({name: getattr(flag, name) for name in _SETTINGS})
     model = _trained_model(run, data)
@@ -103,6 +107,8 @@ def main(argv):
             run.certified,
             training.fraction_replaced(flag.model, flag.orthogonal_layers),
             evenly_spread(data.num_test, flag.num_images),
+            flag.method,
+            method_flags.target_radii(),
             None,
             flag.n0,
             flag.n,

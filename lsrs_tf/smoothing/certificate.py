@@ -13,6 +13,7 @@ class Certificate:
         p_lower: float, lower bound of the probability of the selected class.
         counts: int64 [classes], votes of the estimation samples.
         selection_counts: int64 [classes], votes of the selection samples.
+        samples: int, noisy samples taken in all.
     """
 
     label: int
@@ -20,3 +21,4 @@ class Certificate:
     p_lower: float
     counts: np.ndarray
     selection_counts: np.ndarray
+    samples: int

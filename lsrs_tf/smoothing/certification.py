@@ -7,12 +7,25 @@ from lsrs_tf.smoothing import confidence, noise
 from lsrs_tf.smoothing.certification_result import CertificationResult
 from lsrs_tf.smoothing.certifier import Certifier
 from lsrs_tf.smoothing.images import each_image, number_of_images
+from lsrs_tf.smoothing.sequential_certifier import SequentialCertifier, checked_target_radii
 from lsrs_tf.smoothing.settings import checked_count, checked_seed
 from lsrs_tf.smoothing.smoothed_classifier import SmoothedClassifier
 
+METHODS = ("fixed", "sequential")
+
 
 def certify(
-    model, images, sigma=None, n0=100, n=100_000, alpha=0.001, seed=0, batch_size=256, verbose=1
+    model,
+    images,
+    sigma=None,
+    n0=100,
+    n=100_000,
+    alpha=0.001,
+    seed=0,
+    batch_size=256,
+    verbose=1,
+    method="fixed",
+    target_radii=None,
 ):
     """Certifies images: labels that no small perturbation can change, and how small.
 
@@ -26,12 +39,17 @@ def certify(
         sigma: float above 0, standard deviation of the noise in the latent, or None for the
             model's.
         n0: int, noisy samples that select the class.
-        n: int, noisy samples that estimate its probability; the time is proportional to it.
+        n: int, noisy samples that estimate its probability; the time is proportional to it. With
+            `method="sequential"` the most that one image may take.
         alpha: float in (0, 1), probability that the certificate of one image is wrong.
         seed: int, seed of the noise. Anybody who knows it can choose an image to fit the noise:
             where images may come from an adversary, draw a fresh one.
         batch_size: int, noisy samples in one pass of the head.
         verbose: 0 for silence, 1 for a progress bar.
+        method: 'fixed' for n samples of every image and the largest radius they prove (Cohen et
+            al. 2019), or 'sequential' for tests at `target_radii` that stop as soon as the answer
+            is settled: a few percent of the samples, and the largest of these radii that is proven.
+        target_radii: float or floats above 0, L2 radii in input space, for 'sequential' only.
 
     Returns:
         A `CertificationResult`.
@@ -40,12 +58,18 @@ def certify(
         ValueError: if an image or a setting is not valid, or the encoder has no proven Lipschitz
             bound.
     """
-    certifier = Certifier(model, sigma, n0, n, alpha, seed, batch_size)
+    certifier = make_certifier(model, method, target_radii, sigma, n0, n, alpha, seed, batch_size)
     classifier = certifier.classifier
-    certificates = [
-        certifier.certify(image)
-        for image in _progress(images, classifier.image_shape, "certify", verbose)
-    ]
+    found = {
+        key: certificate
+        for key, certificate, _ in _with_progress(
+            certifier.certify_each(enumerate(each_image(images, classifier.image_shape))),
+            number_of_images(images),
+            "certify",
+            verbose,
+        )
+    }
+    certificates = [found[key] for key in sorted(found)]
     classes = classifier.num_classes
     return CertificationResult(
         labels=np.array([entry.label for entry in certificates], np.int64),
@@ -55,6 +79,7 @@ def certify(
         selection_counts=np.array(
             [entry.selection_counts for entry in certificates], np.int64
         ).reshape(-1, classes),
+        samples=np.array([entry.samples for entry in certificates], np.int64),
         sigma=classifier.sigma,
         n0=certifier.n0,
         n=certifier.n,
@@ -62,6 +87,42 @@ def certify(
         seed=certifier.seed,
         lipschitz=classifier.lipschitz,
     )
+
+
+def make_certifier(
+    model,
+    method="fixed",
+    target_radii=None,
+    sigma=None,
+    n0=100,
+    n=100_000,
+    alpha=0.001,
+    seed=0,
+    batch_size=256,
+):
+    """Returns a `Certifier` or a `SequentialCertifier`; for arguments see `certify`."""
+    check_method(method, target_radii)
+    if method == "sequential":
+        return SequentialCertifier(model, target_radii, sigma, n0, n, alpha, seed, batch_size)
+    return Certifier(model, sigma, n0, n, alpha, seed, batch_size)
+
+
+def check_method(method, target_radii):
+    """Raises if there is no such method, or the target radii do not go with it."""
+    if method not in METHODS:
+        raise ValueError(f"`method` must be one of {', '.join(METHODS)}. Received: {method!r}")
+    if method == "sequential":
+        if target_radii is None:
+            raise ValueError(
+                "`method='sequential'` needs `target_radii`, the radii that are of interest, for "
+                "example target_radii=[0.25, 0.5]."
+            )
+        checked_target_radii(target_radii)
+    elif target_radii is not None:
+        raise ValueError(
+            "`target_radii` belong to `method='sequential'`; a fixed number of samples proves the "
+            f"largest radius it can. Received: target_radii={target_radii!r}"
+        )
 
 
 def predict(model, images, sigma=None, n=1_000, alpha=0.001, seed=0, batch_size=256, verbose=1):
@@ -86,7 +147,8 @@ def predict(model, images, sigma=None, n=1_000, alpha=0.001, seed=0, batch_size=
     alpha, n, seed = confidence.check_alpha(alpha), checked_count(n, "n"), checked_seed(seed)
     classifier = SmoothedClassifier(model, sigma, batch_size)
     labels = []
-    for image in _progress(images, classifier.image_shape, "predict", verbose):
+    each = each_image(images, classifier.image_shape)
+    for image in _with_progress(each, number_of_images(images), "predict", verbose):
         (counts,) = classifier.count(image, [(noise.PREDICTION, n)], seed)
         second, first = np.sort(counts)[-2:]
         significant = confidence.majority_is_significant(int(first), int(second), alpha)
@@ -94,11 +156,5 @@ def predict(model, images, sigma=None, n=1_000, alpha=0.001, seed=0, batch_size=
     return np.array(labels, np.int64)
 
 
-def _progress(images, shape, name, verbose):
-    return tqdm(
-        each_image(images, shape),
-        total=number_of_images(images),
-        desc=name,
-        unit="image",
-        disable=not verbose,
-    )
+def _with_progress(entries, total, name, verbose):
+    return tqdm(entries, total=total, desc=name, unit="image", disable=not verbose)

@@ -17,9 +17,10 @@ class CertificationResult:
         p_lower: float64 [images], lower bound of the probability of the selected class.
         counts: int64 [images, classes], votes of the estimation samples.
         selection_counts: int64 [images, classes], votes of the selection samples.
+        samples: int64 [images], noisy samples taken for each image, selection included.
         sigma: float, standard deviation of the noise in the latent.
         n0: int, selection samples per image.
-        n: int, estimation samples per image.
+        n: int, estimation samples per image, the most of them if the method is sequential.
         alpha: float.
         seed: int.
         lipschitz: float, the bound of the encoder's Lipschitz constant that was divided by.
@@ -30,6 +31,7 @@ class CertificationResult:
     p_lower: np.ndarray
     counts: np.ndarray
     selection_counts: np.ndarray
+    samples: np.ndarray
     sigma: float
     n0: int
     n: int

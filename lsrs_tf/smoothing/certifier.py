@@ -1,3 +1,5 @@
+import time
+
 from lsrs_tf.smoothing import confidence, noise
 from lsrs_tf.smoothing.certificate import Certificate
 from lsrs_tf.smoothing.images import checked_image
@@ -53,7 +55,23 @@ class Certifier:
         Raises:
             ValueError: if the image is not valid, see `images.checked_image`.
         """
-        image = checked_image(image, self.classifier.image_shape, 0)
+        return self._certificate(checked_image(image, self.classifier.image_shape, 0))
+
+    def certify_each(self, keys_and_images):
+        """Yields certificates in the order of the images.
+
+        Args:
+            keys_and_images: iterable of (key, checked image).
+
+        Yields:
+            (key, `Certificate`, seconds that went into it).
+        """
+        for key, image in keys_and_images:
+            start = time.perf_counter()
+            certificate = self._certificate(image)
+            yield key, certificate, time.perf_counter() - start
+
+    def _certificate(self, image):
         selection_counts, counts = self.classifier.count(
             image, [(noise.SELECTION, self.n0), (noise.ESTIMATION, self.n)], self.seed
         )
@@ -68,4 +86,5 @@ class Certifier:
             p_lower=p_lower,
             counts=counts,
             selection_counts=selection_counts,
+            samples=self.n0 + self.n,
         )

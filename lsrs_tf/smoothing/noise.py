@@ -49,6 +49,34 @@ def stream(seed, image, purpose):
     return tf.concat([start.key, start.counter], axis=0)
 
 
+def packed_normal(streams, firsts, counts, shape):
+    """Returns samples of several streams, one after the other.
+
+    Args:
+        streams: uint64 tensor [requests, 3].
+        firsts: int64 tensor [requests], number of the first sample of each request.
+        counts: int64 tensor [requests], how many of each.
+        shape: static shape of one sample.
+
+    Returns:
+        float32 tensor [sum of counts, *shape], as `standard_normal` gives them.
+    """
+    requests = tf.shape(streams)[0]
+    samples = tf.TensorArray(tf.float32, requests, infer_shape=False, element_shape=[None, *shape])
+    _, samples = tf.while_loop(
+        lambda index, _: index < requests,
+        lambda index, samples: (
+            index + 1,
+            samples.write(
+                index, standard_normal(streams[index], firsts[index], counts[index], shape)
+            ),
+        ),
+        (0, samples),
+        parallel_iterations=1,
+    )
+    return samples.concat()
+
+
 def standard_normal(stream, first, samples, shape):
     """Returns samples `first` to `first + samples - 1` of a stream.
 
@@ -57,7 +85,7 @@ def standard_normal(stream, first, samples, shape):
     Args:
         stream: uint64 tensor [3], see `stream`.
         first: int64 scalar tensor, number of the first sample.
-        samples: int, how many.
+        samples: int or int64 scalar tensor, how many.
         shape: static shape of one sample.
 
     Returns:

@@ -2,6 +2,7 @@ import fcntl
 import os
 import pathlib
 
+from lsrs_tf.files import written_whole
 from lsrs_tf.smoothing import records
 
 
@@ -59,6 +60,18 @@ class RecordFile:
         """
         extra = [*self._settings.values(), *(results[name] for name in self._results)]
         self._write(records.format_row(idx, label, predict, radius, seconds, extra))
+
+    def sort(self):
+        """Brings the rows into the order of the indices, at once or not at all.
+
+        Images become known in another order when a run was interrupted; sorted, the file is that of
+        an uninterrupted run, times aside.
+        """
+        header, *rows = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+        in_order = sorted(rows, key=lambda row: int(row.split("\t", 1)[0]))
+        if rows != in_order:
+            with written_whole(self._path) as path:
+                path.write_text(header + "".join(in_order), encoding="utf-8")
 
     def close(self):
         """Closes the file and lets other processes have it."""

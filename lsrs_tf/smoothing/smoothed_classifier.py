@@ -54,6 +54,7 @@ class SmoothedClassifier:
         self.num_classes = self._checked_num_classes()
         jit_compile = xla.worthwhile() if jit_compile is None else jit_compile
         self._count_chunk = tf.function(self._votes_of_chunk, jit_compile=jit_compile)
+        self._votes_of_rows = tf.function(self._head_votes, jit_compile=jit_compile)
         # Traced here and once, so that TensorFlow does not warn of tracing when somebody makes
         # several classifiers.
         image = tf.TensorSpec(self.image_shape, tf.float32)
@@ -62,6 +63,16 @@ class SmoothedClassifier:
         self._encode = tf.function(self.latent).get_concrete_function(image)
         self._count = tf.function(self.votes).get_concrete_function(
             image, latent, scalar, scalar, scalar
+        )
+        several = tf.TensorSpec([None], tf.int64)
+        self._count_packed = tf.function(
+            self._packed_votes,
+            input_signature=[
+                tf.TensorSpec([None, *self.latent_shape], tf.float32),
+                tf.TensorSpec([None, 3], tf.uint64),
+                several,
+                several,
+            ],
         )
 
     def count(self, image, purposes_and_samples, seed):
@@ -84,6 +95,29 @@ class SmoothedClassifier:
             ).numpy()
             for purpose, samples in purposes_and_samples
         ]
+
+    def encode(self, image):
+        """Returns the float32 latent of one checked image, a tensor of `latent_shape`."""
+        return self._encode(tf.convert_to_tensor(image, tf.float32))
+
+    def count_packed(self, latents, streams, firsts, counts):
+        """Counts votes for samples of several images in one pass of the head.
+
+        Args:
+            latents: list of float32 tensors of `latent_shape`.
+            streams: list of uint64 tensors [3], see `noise.stream`.
+            firsts: list of int, number of the first sample of each.
+            counts: list of int, how many samples of each, `batch_size` together at most.
+
+        Returns:
+            int64 array [len(latents), classes].
+        """
+        return self._count_packed(
+            tf.stack(latents),
+            tf.stack(streams),
+            tf.constant(firsts, tf.int64),
+            tf.constant(counts, tf.int64),
+        ).numpy()
 
     def warm_up(self):
         """Traces and compiles, so that the time of the first image is that of any other."""
@@ -125,6 +159,14 @@ class SmoothedClassifier:
             last,
             self.batch_size,
         )
+
+    def _packed_votes(self, latents, streams, firsts, counts):
+        return votes.packed_votes(
+            self._votes_of_rows, latents, self.sigma, streams, firsts, counts, self.batch_size
+        )
+
+    def _head_votes(self, noisy):
+        return votes.votes_of(self._head(noisy, training=False))
 
     def _checked_num_classes(self):
         logits = self._head(tf.zeros([2, *self.latent_shape]), training=False)

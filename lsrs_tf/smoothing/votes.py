@@ -46,6 +46,35 @@ def chunk_votes(head, latent, sigma, stream, first, last, chunk_size):
     return tf.reduce_sum(tf.cast(votes, tf.int64), axis=0)
 
 
+def packed_votes(votes_of_rows, latents, sigma, streams, firsts, counts, chunk_size):
+    """Counts the votes of samples of several latents in one pass of the head.
+
+    The shape of the work is the same for every pass, full or not.
+
+    Args:
+        votes_of_rows: callable from noisy latents float32 [chunk_size, *latent shape] to votes,
+            see `votes_of`.
+        latents: float32 tensor [requests, *latent shape].
+        sigma: float, standard deviation of the noise.
+        streams: uint64 tensor [requests, 3], see `noise.stream`.
+        firsts: int64 tensor [requests], number of the first sample of each request.
+        counts: int64 tensor [requests], how many of each, `chunk_size` together at most.
+        chunk_size: int.
+
+    Returns:
+        int64 tensor [requests, classes].
+    """
+    shape = latents.shape[1:]
+    owners = tf.repeat(tf.range(tf.shape(counts)[0]), counts)
+    noisy = tf.gather(latents, owners) + sigma * noise.packed_normal(streams, firsts, counts, shape)
+    used = tf.shape(noisy)[0]
+    padding = [[0, chunk_size - used], *[[0, 0]] * shape.rank]
+    votes = votes_of_rows(tf.ensure_shape(tf.pad(noisy, padding), [chunk_size, *shape]))
+    return tf.math.unsorted_segment_sum(
+        tf.cast(votes[:used], tf.int64), owners, tf.shape(counts)[0]
+    )
+
+
 def count_votes(count_chunk, samples, chunk_size, num_classes):
     """Adds up the votes of samples 0 to `samples - 1`, one chunk after the other.
 

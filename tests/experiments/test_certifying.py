@@ -23,7 +23,16 @@ def test_images_are_spread_evenly():
 
 
 def _certify(model, path, indices, **changed):
-    settings = {"sigma": None, "n0": 10, "n": 50, "alpha": 0.01, "seed": 0, "batch_size": 50}
+    settings = {
+        "method": "fixed",
+        "target_radii": None,
+        "sigma": None,
+        "n0": 10,
+        "n": 50,
+        "alpha": 0.01,
+        "seed": 0,
+        "batch_size": 50,
+    }
     data = datasets.load("digits")
     certify_test_images(model, data, path, "2/4", indices, **{**settings, **changed})
 
@@ -44,6 +53,29 @@ def test_rows_do_not_depend_on_interruptions_and_order(tmp_path):
     assert rows[0].extra["sigma"] == "0.25"
     assert sum(map(int, rows[0].extra["counts"].split(","))) <= 50
     assert rows[0].seconds > 0
+
+
+def test_sequential_rows_do_not_depend_on_interruptions_and_order(tmp_path):
+    model = models.convnet(width=4)
+    sequential = {"method": "sequential", "target_radii": [0.05, 0.1], "n": 300}
+    _certify(model, tmp_path / "whole.tsv", [0, 3, 7, 9], **sequential)
+    _certify(model, tmp_path / "parts.tsv", [7], **sequential)
+    _certify(model, tmp_path / "parts.tsv", [0, 3, 7, 9], **sequential)
+    whole, parts = (
+        [line.split("\t") for line in (tmp_path / name).read_text().splitlines()]
+        for name in ("whole.tsv", "parts.tsv")
+    )
+    assert [row[:5] + row[6:] for row in whole] == [row[:5] + row[6:] for row in parts]
+    rows = records.read(tmp_path / "whole.tsv")
+    assert [row.idx for row in rows] == [0, 3, 7, 9]
+    assert {row.radius for row in rows} <= {0.0, 0.05, 0.1}
+    for row in rows:
+        assert row.extra["target_radii"] == "0.05,0.1"
+        assert 10 < int(row.extra["samples"]) <= 310
+    with pytest.raises(FileExistsError, match="target_radii="):
+        _certify(model, tmp_path / "whole.tsv", [1], **{**sequential, "target_radii": [0.05]})
+    with pytest.raises(FileExistsError, match="method=sequential before, fixed now"):
+        _certify(model, tmp_path / "whole.tsv", [1], n=300)
 
 
 def test_other_settings_or_another_model_are_refused(tmp_path):

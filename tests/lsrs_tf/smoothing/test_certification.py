@@ -175,3 +175,34 @@ def test_predict_gives_the_smoothed_label_or_abstains():
         lsrs_tf.predict(model, images, alpha=0, verbose=0)
     with pytest.raises(ValueError, match="n=0"):
         lsrs_tf.predict(model, images, n=0, verbose=0)
+
+
+def test_sequential_method_answers_at_the_target_radii():
+    model, images = _model(), _images()
+    radii = [0.02, 0.2]
+    result = _certify(model, images, n=2_000, method="sequential", target_radii=radii)
+    assert set(result.radii) <= {0.0, *radii}
+    np.testing.assert_array_equal(result.radii > 0, result.labels >= 0)
+    np.testing.assert_array_equal(result.counts.sum(axis=1) + 20, result.samples)
+    assert result.samples.max() <= 2_020 and result.samples.min() < 2_020
+    fixed = _certify(model, images, n=2_000)
+    np.testing.assert_array_equal(fixed.samples, 2_020)
+    np.testing.assert_array_equal(fixed.selection_counts, result.selection_counts)
+    order = [4, 1, 1, 0]
+    again = _certify(model, images[order], n=2_000, method="sequential", target_radii=radii)
+    np.testing.assert_array_equal(again.counts, result.counts[order])
+    np.testing.assert_array_equal(again.labels, result.labels[order])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"method": "adaptive"}, "fixed, sequential"),
+        ({"method": "sequential"}, "needs `target_radii`"),
+        ({"target_radii": 0.1}, "belong to `method='sequential'`"),
+        ({"method": "sequential", "target_radii": -0.1}, "above 0"),
+    ],
+)
+def test_methods_and_radii_must_go_together(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        _certify(_model(), _images(), **arguments)

@@ -65,3 +65,16 @@ def test_equal_images_have_one_stream():
 
 def test_negative_and_large_seeds_are_seeds():
     assert len({tuple(_stream(seed=seed).numpy()) for seed in (-1, 0, 2**63 - 1)}) == 3
+
+
+def test_packed_samples_are_those_of_their_streams():
+    streams = [_stream(), _stream(seed=1), _stream(value=0.25)]
+    firsts, counts = [0, 7, 300], [5, 1, 9]
+    packed = tf.function(noise.packed_normal, autograph=False)(
+        tf.stack(streams), tf.constant(firsts, tf.int64), tf.constant(counts, tf.int64), (2, 3)
+    )
+    expected = [
+        noise.standard_normal(stream, first, count, (2, 3))
+        for stream, first, count in zip(streams, firsts, counts, strict=True)
+    ]
+    np.testing.assert_array_equal(packed, np.concatenate(expected))

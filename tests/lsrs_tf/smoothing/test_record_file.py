@@ -25,6 +25,20 @@ def test_resumes_where_it_was_left(tmp_path):
     assert [record.idx for record in records.read(path)] == [0, 1, 2]
 
 
+def test_sorts_its_rows(tmp_path):
+    path = tmp_path / "file.tsv"
+    with RecordFile(path, SETTINGS, ["counts"]) as file:
+        for idx in (10, 2, 0, 1):
+            _append(file, idx)
+        file.sort()
+    assert [record.idx for record in records.read(path)] == [0, 1, 2, 10]
+    with RecordFile(path, SETTINGS, ["counts"]) as file:
+        assert sorted(file.done) == [0, 1, 2, 10]
+        before = path.stat().st_ino
+        file.sort()
+        assert path.stat().st_ino == before
+
+
 @pytest.mark.parametrize("left", [1, 10, 30, 60, 100])
 def test_half_a_row_is_cut_off(tmp_path, left):
     path = tmp_path / "file.tsv"

@@ -1,0 +1,30 @@
+"""Flags of the commands that certify: how samples are taken."""
+
+from absl import flags
+
+from lsrs_tf.smoothing.certification import METHODS
+
+flags.DEFINE_enum(
+    "method",
+    "fixed",
+    METHODS,
+    "fixed: --n samples of every image prove the largest radius they can; sequential: as many as "
+    "it takes to settle --target_radii, --n at most.",
+)
+flags.DEFINE_list(
+    "target_radii", None, "Radii to certify at, such as 0.25,0.5, for --method=sequential."
+)
+
+
+def target_radii():
+    """Returns --target_radii as a list of floats, or None if it is not given."""
+    given = flags.FLAGS.target_radii
+    if given is None:
+        return None
+    try:
+        return [float(radius) for radius in given]
+    except ValueError as error:
+        raise ValueError(
+            "--target_radii must be numbers, separated by commas, such as 0.25,0.5. "
+            f"Received: {','.join(given)}"
+        ) from error
