@@ -28,9 +28,9 @@ from lsrs_tf.smoothing import confidence
 # Looks: every 20 samples, later 5 % apart.
 _FIRST_LOOK = 20
 _GROWTH = 1.05
-# Half of alpha is spent before the last look, where the other half nearly keeps the power of a
-# test with a fixed number of samples.
-_SPENT_EARLY = 0.5
+# So much of alpha is spent before the last look, where the rest nearly keeps the power of a test
+# with a fixed number of samples.
+_SPENT_EARLY = 0.3
 # Giving up costs this much power where the test with a fixed number of samples certifies 99 times
 # out of 100. Giving up needs no proof.
 _POWER, _LOST_POWER = 0.99, 0.001

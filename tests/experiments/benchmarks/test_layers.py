@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+
+from experiments.benchmarks import layers
+
+
+@pytest.mark.parametrize("kind", ["plain", "orthogonal", "frozen"])
+def test_passes_run(kind):
+    for with_gradient in (False, True):
+        layers.convolution(kind, 2, 4, 3, with_gradient)()
+
+
+def test_table_has_ratios_of_one_run():
+    lines = layers.layer_table([(2, 4)], 2, rounds=1, with_memory=False)
+    plain = [line for line in lines if "| plain |" in line]
+    assert len(plain) == 2 and all("| 1.00 |" in line for line in plain)
+
+
+def test_torch_layer_is_orthogonal():
+    torch = pytest.importorskip("torch")
+    from experiments.benchmarks.torch_cayley import TorchCayleyConv2d
+
+    images = torch.randn(2, 3, 5, 6, dtype=torch.float32)
+    outputs = TorchCayleyConv2d(3, 3)(images).detach()
+    np.testing.assert_allclose(outputs.norm(), images.norm(), rtol=1e-5)
+
+
+def test_training_step_runs():
+    layers.training_step(1, 2, 2)()
