@@ -42,7 +42,11 @@ def main(argv):
         model,
         data,
         path,
-        training.fraction_replaced(settings["model"], settings["orthogonal_layers"]),
+        training.fraction_replaced(
+            settings["model"],
+            settings["orthogonal_layers"],
+            settings.get("parametrization", "cayley"),
+        ),
         evenly_spread(data.num_test, flag.num_images),
         flag.method,
         method_flags.target_radii(),

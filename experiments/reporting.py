@@ -6,10 +6,11 @@ import pathlib
 import numpy as np
 
 from lsrs_tf.evaluation.metrics import (
+    certified_accuracy_interval,
     exact_average_certified_radius,
     exact_certified_accuracy,
 )
-from lsrs_tf.evaluation.plots import plot_certified_accuracy
+from lsrs_tf.evaluation.plots import plot_certified_accuracy, plot_class_probabilities
 from lsrs_tf.files import written_whole
 from lsrs_tf.smoothing import records
 
@@ -53,6 +54,20 @@ class Run:
         return np.array([record.correct for record in self.records])
 
     @property
+    def samples(self):
+        """Int array of the noisy samples of each image, or None if the file does not tell."""
+        if not all("samples" in record.extra for record in self.records):
+            return None
+        return np.array([int(record.extra["samples"]) for record in self.records])
+
+    @property
+    def class_probabilities(self):
+        """Float array, the share of the selected class in the votes; None if there are no votes."""
+        if not all({"counts", "selection_counts"} <= set(record.extra) for record in self.records):
+            return None
+        return np.array([_share_of_selected_class(record) for record in self.records])
+
+    @property
     def replaced(self):
         """Fraction of layers that is orthogonal, such as '9/18', or '-' if unknown."""
         return self.records[0].extra.get("replaced", _UNKNOWN)
@@ -75,6 +90,16 @@ class Run:
         if self.defense == _UNKNOWN:
             return self.path.stem
         return f"{self.defense} {self.replaced}, sigma {self.sigma}"
+
+
+def _share_of_selected_class(record):
+    counts, selection = (
+        np.array(record.extra[name].split(","), np.int64) for name in ("counts", "selection_counts")
+    )
+    # Samples without a vote count, where the file tells of them.
+    extra = record.extra
+    taken = int(extra["samples"]) - int(extra["n0"]) if "samples" in extra else int(extra["n"])
+    return float(counts[selection.argmax()] / taken)
 
 
 def read_run(path):
@@ -111,13 +136,13 @@ def paper_table(runs):
 
     ACR and accuracies are rounded down.
 
-    Accuracy is that of the smoothed classifier: certified with the true class at any radius. A
-    column of abstentions and one of the number of images stand beside the paper's.
+    Accuracy is that of the smoothed classifier: certified with the true class at any radius.
+    Columns of abstentions, noisy samples and the number of images stand beside the paper's.
     """
     lines = [
         "| defense | sigma | replaced | ACR | accuracy (%) | time (s/example) | abstained (%) "
-        "| images |",
-        "|---|---|---|---|---|---|---|---|",
+        "| samples/example | images |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for run in runs:
         seconds = np.mean([record.seconds for record in run.records])
@@ -130,6 +155,7 @@ def paper_table(runs):
             _percent(run, 0.0, 2),
             f"{seconds:.3f}",
             f"{100 * abstained:.2f}",
+            _UNKNOWN if run.samples is None else f"{run.samples.mean():.0f}",
             str(len(run.records)),
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -166,7 +192,7 @@ def _floor(value, places):
 
 
 def write_report(paths, directory):
-    """Writes `report.md` and `certified_accuracy.png`.
+    """Writes `report.md`, `certified_accuracy.csv` and `.png`, `class_probabilities.png`.
 
     Args:
         paths: list of certification files or folders of training runs.
@@ -183,9 +209,34 @@ def write_report(paths, directory):
     )
     with written_whole(directory / "certified_accuracy.png") as path:
         figure.savefig(path, dpi=150)
+    with written_whole(directory / "certified_accuracy.csv") as path:
+        path.write_text(_csv(runs))
+    pictures = "![Certified accuracy, with bands of 95 %](certified_accuracy.png)\n"
+    shares = {
+        name: run.class_probabilities
+        for name, run in _distinct_names(runs).items()
+        if run.class_probabilities is not None
+    }
+    if shares:
+        with written_whole(directory / "class_probabilities.png") as path:
+            plot_class_probabilities(shares).savefig(path, dpi=150)
+        pictures += "\n![Share of the selected class](class_probabilities.png)\n"
     with written_whole(directory / "report.md") as path:
-        path.write_text(f"{text}\n![Certified accuracy](certified_accuracy.png)\n")
+        path.write_text(f"{text}\n{pictures}")
     return text
+
+
+def _csv(runs, step=0.05):
+    """Certified accuracies at radii, rounded down, with the bounds of their 95 % intervals."""
+    lines = ["run,radius,certified_accuracy,lower,upper\n"]
+    largest = max(run.radii.max() for run in runs)
+    for name, run in _distinct_names(runs).items():
+        for at in np.arange(0, largest + step, step).round(10):
+            accuracy = _floor(exact_certified_accuracy(run.radii, run.correct, at), 6)
+            lower, upper = certified_accuracy_interval(run.radii, run.correct, at)
+            quoted = name.replace('"', '""')
+            lines.append(f'"{quoted}",{at:g},{accuracy},{lower:.6f},{upper:.6f}\n')
+    return "".join(lines)
 
 
 def _distinct_names(runs):

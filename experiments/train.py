@@ -105,7 +105,7 @@ def main(argv):
             model,
             data,
             run.certified,
-            training.fraction_replaced(flag.model, flag.orthogonal_layers),
+            training.fraction_replaced(flag.model, flag.orthogonal_layers, flag.parametrization),
             evenly_spread(data.num_test, flag.num_images),
             flag.method,
             method_flags.target_radii(),

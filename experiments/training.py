@@ -13,14 +13,17 @@ _LAYERS = {"convnet": 4, "resnet18": 18, "wide_resnet34": 34}
 MODELS = tuple(_LAYERS)
 
 
-def fraction_replaced(name, orthogonal_layers):
-    """Returns the fraction of layers that is orthogonal, in the paper's notation, such as '9/18'.
+def fraction_replaced(name, orthogonal_layers, parametrization):
+    """Returns the fraction of layers in the encoder, in the paper's notation, such as '9/18'.
 
     Args:
         name: one of `MODELS`.
         orthogonal_layers: int.
+        parametrization: str, which is named behind the fraction if it is not 'cayley'.
     """
-    return f"{orthogonal_layers}/{_LAYERS[name]}"
+    fraction = f"{orthogonal_layers}/{_LAYERS[name]}"
+    plain = parametrization == "cayley" or orthogonal_layers == 0
+    return fraction if plain else f"{fraction} {parametrization}"
 
 
 def build_model(

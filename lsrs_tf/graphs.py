@@ -23,6 +23,19 @@ def _functional_class():
     return type(keras.Model(tensor, keras.layers.Identity(name="probe")(tensor), name="probe"))
 
 
+def refuse_patched(layer):
+    """Raises if the methods of one layer object are not those of its class."""
+    patched = {"call", "__call__", "encode", "spectrum_of", "transformed_weights"} & set(
+        vars(layer)
+    )
+    if patched:
+        raise ValueError(
+            f"Layer '{layer.name}' ({type(layer).__name__}) has its own "
+            f"{', '.join(sorted(patched))} instead of that of its class, so that nothing is known "
+            "about what it does. Write a layer of your own, and put it into the head."
+        )
+
+
 def nodes_in_order(model):
     """Returns the calls of layers that make up a functional model, inputs first.
 
@@ -45,8 +58,11 @@ def nodes_in_order(model):
                     f"({type(node.operation).__name__}), which is not a layer: nothing is known "
                     "about its Lipschitz constant. Use layers only in an encoder."
                 )
+            # Keras notes the default training=False of a layer as if somebody had given it.
             given = {
-                name: value for name, value in node.arguments.kwargs.items() if value is not None
+                name: value
+                for name, value in node.arguments.kwargs.items()
+                if value is not None and not (name == "training" and value is False)
             }
             if given or len(node.arguments.args) > 1:
                 raise ValueError(

@@ -118,7 +118,7 @@ def layer_table(shapes, batch_size, rounds, with_memory):
     else:
         print("PyTorch is not installed; there will be no rows for it.")
     lines = [
-        "| channels, pixels | layer | pass | ms | / plain | torch / this | peak memory (MB) |",
+        "| shape | layer | pass | ms | / plain | torch / this | peak memory (MB) |",
         "|---|---|---|---|---|---|---|",
     ]
     for channels, size in shapes:
@@ -142,7 +142,7 @@ def layer_table(shapes, batch_size, rounds, with_memory):
                 if "torch" in medians and kind != "torch":
                     by_torch = f"{medians['torch'] / medians[kind]:.2f}"
                 lines.append(
-                    f"| {channels}, {size}x{size} | {kind} | {passed} | "
+                    f"| {channels} channels, {size}x{size} | {kind} | {passed} | "
                     f"{1e3 * medians[kind]:.1f} | {medians[kind] / medians['plain']:.2f} | "
                     f"{by_torch} | {memory} |"
                 )
@@ -167,11 +167,21 @@ def step_table(widths, batch_size, rounds):
     return lines
 
 
+def _shape(text):
+    parts = text.split("x")
+    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ValueError(
+            "--shapes must be channels x pixels, separated by commas, such as 64x32,128x16. "
+            f"Received: {text!r}"
+        )
+    return tuple(map(int, parts))
+
+
 def main(argv):
     """Measures and prints."""
     command_line.refuse_arguments(argv)
     flag = flags.FLAGS
-    shapes = [tuple(map(int, shape.split("x"))) for shape in flag.shapes]
+    shapes = [_shape(text) for text in flag.shapes]
     table = layer_table(shapes, flag.batch_size, flag.rounds, flag.memory)
     print("\n" + "\n".join(table))
     widths = [int(width) for width in flag.step_widths if width]

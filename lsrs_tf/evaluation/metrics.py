@@ -6,6 +6,7 @@ A certificate counts only if the certified class is the true one; abstentions co
 import fractions
 
 import numpy as np
+import scipy.stats
 
 
 def certified_accuracy(radii, correct, at):
@@ -29,6 +30,27 @@ def exact_certified_accuracy(radii, correct, at):
     """
     radii, correct = _checked(radii, correct)
     return fractions.Fraction(int(np.count_nonzero(correct & (radii >= at))), len(radii))
+
+
+def certified_accuracy_interval(radii, correct, at, confidence=0.95):
+    """Returns the interval in which the certified accuracy on unlimited images of the kind lies.
+
+    The two-sided Clopper-Pearson interval of the binomial law: what is left of the choice of the
+    test images. It says nothing about any one certificate.
+
+    Args:
+        radii: float array [images], certified L2 radii.
+        correct: bool array [images], whether the certified class is the true one.
+        at: float, L2 radius.
+        confidence: float in (0, 1), probability that the interval holds the accuracy.
+
+    Returns:
+        (lower, upper), floats in [0, 1].
+    """
+    radii, correct = _checked(radii, correct)
+    certified = int(np.count_nonzero(correct & (radii >= at)))
+    interval = scipy.stats.binomtest(certified, len(radii)).proportion_ci(confidence)
+    return float(interval.low), float(interval.high)
 
 
 def average_certified_radius(radii, correct):

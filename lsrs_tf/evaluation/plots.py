@@ -3,11 +3,11 @@
 import matplotlib.figure
 import numpy as np
 
-from lsrs_tf.evaluation.metrics import certified_accuracy
+from lsrs_tf.evaluation.metrics import certified_accuracy, certified_accuracy_interval
 
 
 def plot_certified_accuracy(curves):
-    """Draws certified accuracy against radius.
+    """Draws certified accuracy against radius, with bands of 95 % for the choice of the images.
 
     Args:
         curves: dict of name to (radii float array [images], correct bool array [images]).
@@ -23,7 +23,14 @@ def plot_certified_accuracy(curves):
     for index, (name, (radii, correct)) in enumerate(curves.items()):
         grid = np.linspace(0, end, 501)
         accuracy = [100 * certified_accuracy(radii, correct, at) for at in grid]
-        axes.plot(grid, accuracy, styles[index % len(styles)], label=name, linewidth=1.8)
+        (line,) = axes.plot(grid, accuracy, styles[index % len(styles)], label=name, linewidth=1.8)
+        # The interval changes only where the accuracy does.
+        intervals = {}
+        for at, value in zip(grid, accuracy, strict=True):
+            if value not in intervals:
+                intervals[value] = certified_accuracy_interval(radii, correct, at)
+        lower, upper = np.array([intervals[value] for value in accuracy]).T
+        axes.fill_between(grid, 100 * lower, 100 * upper, color=line.get_color(), alpha=0.15, lw=0)
     axes.set_xlabel("L2 radius (pixels in [0, 1])")
     axes.set_ylabel("certified accuracy (%)")
     axes.set_xlim(0, end)
@@ -31,4 +38,27 @@ def plot_certified_accuracy(curves):
     axes.grid(alpha=0.3)
     if curves:
         axes.legend(frameon=False)
+    return figure
+
+
+def plot_class_probabilities(probabilities):
+    """Draws how the probability of the selected class is spread over the images.
+
+    Args:
+        probabilities: dict of name to float array [images], estimates of that probability.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+    """
+    figure = matplotlib.figure.Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for name, values in probabilities.items():
+        axes.hist(values, bins=np.linspace(0, 1, 41), histtype="step", label=name, linewidth=1.8)
+    # Below it nothing can be certified.
+    axes.axvline(0.5, color="gray", linewidth=1, linestyle=":")
+    axes.set_xlabel("share of the selected class in the noisy votes")
+    axes.set_ylabel("images")
+    axes.set_xlim(0, 1)
+    if probabilities:
+        axes.legend(frameon=False, loc="upper left")
     return figure

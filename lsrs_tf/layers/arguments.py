@@ -1,9 +1,16 @@
 """Checks of constructor arguments that several layers share."""
 
+import numbers
+
+import numpy as np
+
 
 def positive_integer(value, name, layer):
     """Returns value as an int, or raises if it is not a whole number above zero."""
-    if isinstance(value, bool) or value != int(value) or int(value) < 1:
+    whole = isinstance(value, numbers.Integral) or (
+        isinstance(value, numbers.Real) and float(value).is_integer()
+    )
+    if isinstance(value, bool) or not whole or value < 1:
         raise ValueError(
             f"Argument `{name}` of {layer} must be a positive integer. Received: {name}={value!r}"
         )
@@ -12,7 +19,7 @@ def positive_integer(value, name, layer):
 
 def positive_pair(value, name, layer):
     """Returns value as a pair of positive ints; one number stands for both."""
-    pair = tuple(value) if isinstance(value, list | tuple) else (value, value)
+    pair = tuple(value) if isinstance(value, list | tuple | np.ndarray) else (value, value)
     if len(pair) != 2:
         raise ValueError(
             f"Argument `{name}` of {layer} must be an integer or a pair of integers. "

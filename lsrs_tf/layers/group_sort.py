@@ -10,7 +10,7 @@ class GroupSort(keras.layers.Layer):
 
     Source: Anil, Lucas and Grosse, "Sorting out Lipschitz function approximation" (2019). Sorting
     permutes the values of each input, so norms of values and of gradients are kept, and two inputs
-    never move apart: the Lipschitz constant is 1. It is not an isometry.
+    never move apart: the Lipschitz constant is 1. Two inputs may come closer to each other.
 
     Args:
         group_size: int, the number of channels in a group; it must divide the channels.

@@ -14,6 +14,13 @@ from lsrs_tf.layers.weighted_layer import WeightedLayer
 # A spectrum of more bytes than this is evaluated by columns, and never stored.
 SPECTRUM_LIMIT = 2**26
 
+# What users of keras.layers.Conv2D look for.
+_ELSEWHERE = {
+    "padding": "its padding is circular",
+    "activation": "put an activation that keeps norms after it, such as layers.GroupSort()",
+    "data_format": "its data is channels last",
+}
+
 
 class LipschitzConv2D(WeightedLayer):
     """Base of the circular convolutions with a Lipschitz constant of at most 1.
@@ -67,6 +74,12 @@ class LipschitzConv2D(WeightedLayer):
         bias_constraint=None,
         **kwargs,
     ):
+        for argument, advice in _ELSEWHERE.items():
+            if argument in kwargs:
+                raise ValueError(
+                    f"{type(self).__name__} has no argument `{argument}`: {advice}. "
+                    f"Received: {argument}={kwargs[argument]!r}"
+                )
         super().__init__(
             use_bias,
             kernel_initializer,
@@ -85,13 +98,21 @@ class LipschitzConv2D(WeightedLayer):
 
     def build(self, input_shape):
         """Creates the weights."""
+        name = f"{type(self).__name__} '{self.name}'"
+        height, width, _ = known_image_shape(input_shape, name)
+        if height % self.strides[0] or width % self.strides[1]:
+            raise ValueError(
+                f"{name} needs strides that divide the height and width of its input. Received: "
+                f"strides={self.strides} for input_shape={tuple(input_shape)}. Pad or resize the "
+                "images, or choose other strides."
+            )
         self.downsampling.build(input_shape)
         # Pinned: at another size this would be another map, with another Lipschitz constant.
         self.input_spec = keras.layers.InputSpec(shape=(None, *input_shape[1:]))
         _, height, width, channels = self.downsampling.compute_output_shape(input_shape)
         if self.kernel_size[0] > height or self.kernel_size[1] > width:
             raise ValueError(
-                f"{type(self).__name__} needs a kernel no larger than the image it convolves. "
+                f"{name} needs a kernel no larger than the image it convolves. "
                 f"Received: kernel_size={self.kernel_size} for an image of {height} x {width} "
                 f"pixels after strides={self.strides}. Use a smaller kernel or smaller strides."
             )
@@ -105,7 +126,10 @@ class LipschitzConv2D(WeightedLayer):
 
     def add_kernels(self):
         """Creates all weights but the bias; to be overridden."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            "LipschitzConv2D is what its subclasses have in common. Use OrthogonalConv2D, or "
+            "layers.convolution(name)."
+        )
 
     def transformed_weights(self, dtype):
         """Returns what `spectrum_of` needs, a tuple of tensors; to be overridden.
@@ -123,8 +147,8 @@ class LipschitzConv2D(WeightedLayer):
             columns: int tensor of columns of the half spectrum, or None for all of them.
 
         Returns:
-            Tensor [columns, height, 2 * filters, channels * strides ** 2], height and width after
-            the strides.
+            Tensor [columns, height, 2 * rows, columns of a matrix], see `matrix_size`; height and
+            width after the strides.
         """
         raise NotImplementedError
 
@@ -135,14 +159,17 @@ class LipschitzConv2D(WeightedLayer):
             dtype: 'float32' or 'float64', the precision of the transform.
 
         Returns:
-            Tensor [width // 2 + 1, height, 2 * filters, channels * strides ** 2], the real parts
-            above the imaginary ones, height and width after the strides, and those of one pixel
-            for a kernel of 1 x 1.
+            Tensor [width // 2 + 1, height, 2 * rows, columns], the real parts of the matrices above
+            the imaginary ones, see `matrix_size`; height and width after the strides, and those of
+            one pixel for a kernel of 1 x 1.
         """
         return self.spectrum_of(self.transformed_weights(dtype))
 
     def matrix_size(self):
-        """Returns the numbers of rows and columns of the matrix of one frequency."""
+        """Returns the numbers of rows and columns of the matrix of one frequency.
+
+        Filters and channels, after the strides have made more of the latter, in all linear layers.
+        """
         return self.filters, self.channels
 
     def spectrum_is_large(self, dtype):

@@ -9,7 +9,7 @@ from lsrs_tf.layers.weighted_layer import WeightedLayer, scaled_kernel
 
 @keras.saving.register_keras_serializable("lsrs_tf")
 class OrthogonalDense(WeightedLayer):
-    """Dense layer whose every singular value is 1, for any values of its weights.
+    """Dense layer whose every singular value is 1, up to rounding.
 
     The Cayley transform of `OrthogonalConv2D` on one real matrix. With at least as many outputs as
     inputs the layer keeps all norms; with fewer it is an orthogonal projection and can only

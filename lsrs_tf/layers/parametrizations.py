@@ -29,7 +29,7 @@ def convolution(parametrization):
     Raises:
         ValueError: if there is no such parametrization.
     """
-    if parametrization not in PARAMETRIZATIONS:
+    if not isinstance(parametrization, str) or parametrization not in PARAMETRIZATIONS:
         raise ValueError(
             f"`parametrization` must be one of {', '.join(PARAMETRIZATIONS)}. "
             f"Received: {parametrization!r}"

@@ -102,7 +102,6 @@ def scaled_kernel(kernel, gain, dtype):
         dtype: 'float32' or 'float64', the precision of the result.
     """
     kernel = tf.cast(kernel, dtype)
-    # A kernel of all zeros stays zero instead of becoming 0 / 0; so does its gradient.
     squares = tf.reduce_sum(kernel**2)
-    tiny = np.finfo(dtype).tiny
-    return kernel * tf.cast(gain, dtype) * tf.math.rsqrt(tf.maximum(squares, tiny))
+    # A kernel shorter than 1e-6 is not normalized, so that one of zeros has a finite gradient.
+    return kernel * tf.cast(gain, dtype) * tf.math.rsqrt(tf.maximum(squares, 1e-12))

@@ -1,5 +1,7 @@
 """Lipschitz constants of the activation functions of Keras."""
 
+import math
+
 import keras
 
 from lsrs_tf.lipschitz.layer_bound import BOUNDED, LayerBound, isometry
@@ -64,36 +66,55 @@ def of_activation(layer, _):
     return LayerBound(constant, BOUNDED, "largest slope")
 
 
+def _slope(layer, name):
+    """Returns the size of a number of the layer's configuration, or raises if it is none."""
+    slope = either_precision(getattr(layer, name))
+    if not math.isfinite(slope):
+        raise ValueError(
+            f"Layer '{layer.name}' ({type(layer).__name__}) needs a finite {name}. "
+            f"Received: {name}={getattr(layer, name)!r}"
+        )
+    return slope
+
+
 def of_relu(layer, _):
     """Bounds a `keras.layers.ReLU`, which jumps if it has a threshold."""
+    if layer.max_value is not None:
+        _slope(layer, "max_value")
     if layer.threshold != 0:
         raise ValueError(
             f"Layer '{layer.name}' (ReLU) jumps at its threshold, so that it has no Lipschitz "
             f"constant. Received: threshold={layer.threshold}. Use a threshold of 0."
         )
-    return LayerBound(max(1.0, either_precision(layer.negative_slope)), BOUNDED, "largest slope")
+    return LayerBound(max(1.0, _slope(layer, "negative_slope")), BOUNDED, "largest slope")
 
 
 def of_leaky_relu(layer, _):
     """Bounds a `keras.layers.LeakyReLU`."""
-    return LayerBound(max(1.0, either_precision(layer.negative_slope)), BOUNDED, "largest slope")
+    return LayerBound(max(1.0, _slope(layer, "negative_slope")), BOUNDED, "largest slope")
 
 
-def of_prelu(layer, _):
-    """Bounds a `keras.layers.PReLU`."""
+def of_prelu(layer, input_shape):
+    """Bounds a `keras.layers.PReLU`, which must not repeat its input to the size of its slopes."""
+    sizes = zip(layer.alpha.shape, input_shape[1:], strict=True)
+    if any(slopes not in (1, size) for slopes, size in sizes):
+        raise ValueError(
+            f"Layer '{layer.name}' (PReLU) has slopes of shape {tuple(layer.alpha.shape)} for "
+            f"inputs of another shape. Received: {tuple(input_shape)}. Use one layer for each."
+        )
     slope = float(abs(keras.ops.convert_to_numpy(layer.alpha)).max())
     return LayerBound(max(1.0, slope), BOUNDED, "largest slope")
 
 
 def of_elu(layer, _):
     """Bounds a `keras.layers.ELU`."""
-    return LayerBound(max(1.0, either_precision(layer.alpha)), BOUNDED, "largest slope")
+    return LayerBound(max(1.0, _slope(layer, "alpha")), BOUNDED, "largest slope")
 
 
 def of_softmax(layer, input_shape):
     """Bounds a `keras.layers.Softmax`, which must not run over the images of a batch."""
     axes = layer.axis if isinstance(layer.axis, list | tuple) else (layer.axis,)
-    if any(axis % len(input_shape) == 0 for axis in axes):
+    if any(axis is None or axis % len(input_shape) == 0 for axis in axes):
         raise ValueError(
             f"Layer '{layer.name}' (Softmax) runs along the batch, so that its outputs belong to "
             f"no single image. Received: axis={layer.axis}. Use another axis."

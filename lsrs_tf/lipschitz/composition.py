@@ -16,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from lsrs_tf import layers
-from lsrs_tf.graphs import is_functional, is_sequential, nodes_in_order
+from lsrs_tf.graphs import is_functional, is_sequential, nodes_in_order, refuse_patched
+from lsrs_tf.lipschitz.flow import Flow
 from lsrs_tf.lipschitz.keras_layers import KERAS_RULES
 from lsrs_tf.lipschitz.merging import MERGES, of_merge
 from lsrs_tf.lipschitz.own_layers import OWN_RULES, convex_combination
@@ -61,6 +62,11 @@ def lipschitz_report(layer_or_model, input_shape=None):
     """
     if not isinstance(layer_or_model, keras.Layer):
         raise ValueError(f"A Keras layer or model is needed. Received: {layer_or_model!r}")
+    if input_shape is not None and not isinstance(input_shape, list | tuple):
+        raise ValueError(
+            "`input_shape` must be a shape with the batch dimension, such as (None, 32, 32, 3). "
+            f"Received: input_shape={input_shape!r}"
+        )
     for known, encoder_of in _ENCODERS.items():
         if isinstance(layer_or_model, known):
             return lipschitz_report(encoder_of(layer_or_model), input_shape)
@@ -72,7 +78,8 @@ def lipschitz_report(layer_or_model, input_shape=None):
             )
         layer_or_model.build(input_shape)
     rows = []
-    bound = _bound(layer_or_model, _known_shape(layer_or_model, input_shape), "", rows)
+    flow = Flow.of_shape(_known_shape(layer_or_model, input_shape))
+    bound, _ = _bound(layer_or_model, flow, "", rows)
     return LipschitzReport(tuple(rows), bound)
 
 
@@ -97,82 +104,99 @@ def _known_shape(layer, input_shape):
     return (None, None) if shape is None else tuple(shape)
 
 
-def _bound(layer, input_shape, prefix, rows):
-    """Returns the bound of a layer or model, and adds rows for what it is made of."""
+def _bound(layer, flow, prefix, rows):
+    """Returns (bound, outgoing flow) of a layer or model, and adds rows for what it is made of."""
     if is_sequential(layer):
-        return _sequential_bound(layer, input_shape, prefix, rows)
+        return _sequential_bound(layer, flow, prefix, rows)
     if is_functional(layer):
-        return _functional_bound(layer, input_shape, prefix, rows)
+        return _functional_bound(layer, flow, prefix, rows)
     if type(layer) is layers.ConvexResidual:
-        return _residual_bound(layer, prefix, rows)
-    layer_bound = _rule_of(layer)(layer, input_shape)
+        return _residual_bound(layer, flow, prefix, rows)
+    layer_bound = _rule_of(layer)(layer, flow.shape)
     rows.append(ReportRow(prefix + layer.name, layer_bound))
-    return layer_bound.bound
+    return layer_bound.bound, flow.through(layer)
 
 
-def _sequential_bound(model, input_shape, prefix, rows):
+def _sequential_bound(model, flow, prefix, rows):
+    flow.check_enters(model)
     bounds = []
     for layer in model.layers:
-        bounds.append(_bound(layer, input_shape, _inner_prefix(layer, prefix), rows))
-        input_shape = tuple(layer.compute_output_shape(input_shape))
-    return product(bounds)
+        bound, flow = _bound(layer, flow, _inner_prefix(layer, prefix), rows)
+        bounds.append(bound)
+    return product(bounds), flow
 
 
-def _functional_bound(model, input_shape, prefix, rows):
+def _functional_bound(model, flow, prefix, rows):
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ValueError(
             f"Model '{model.name}' must have one input and one output to have a Lipschitz bound. "
             f"Received: {len(model.inputs)} inputs and {len(model.outputs)} outputs."
         )
-    bounds = {id(model.inputs[0]): 1.0}
+    flow.check_enters(model)
+    known = {id(model.inputs[0]): (1.0, flow)}
     for layer, inputs, outputs in nodes_in_order(model):
         if isinstance(layer, keras.layers.InputLayer):
             continue
-        incoming = [bounds[id(tensor)] for tensor in inputs]
+        incoming, flows = zip(*(known[id(tensor)] for tensor in inputs), strict=True)
         if type(layer) in MERGES:
-            layer_bound = of_merge(layer, incoming, inputs)
+            refuse_patched(layer)
+            layer_bound = of_merge(layer, incoming, [flow.shape for flow in flows])
             rows.append(ReportRow(prefix + layer.name, layer_bound))
-            bound = layer_bound.bound
+            bound, outgoing = layer_bound.bound, Flow.merged(layer, flows)
         elif len(incoming) == 1:
-            inner = _inner_prefix(layer, prefix)
-            bound = product([incoming[0], _bound(layer, tuple(inputs[0].shape), inner, rows)])
+            bound, outgoing = _bound(layer, flows[0], _inner_prefix(layer, prefix), rows)
+            bound = product([incoming[0], bound])
         else:
             raise ValueError(
                 f"No Lipschitz bound is known for layer '{layer.name}' of class "
                 f"{type(layer).__module__}.{type(layer).__name__} with {len(incoming)} inputs."
             )
         for tensor in outputs:
-            bounds[id(tensor)] = bound
-    return bounds[id(model.outputs[0])]
+            known[id(tensor)] = (bound, outgoing)
+    return known[id(model.outputs[0])]
 
 
 def _inner_prefix(layer, prefix):
     return f"{prefix}{layer.name}/" if is_sequential(layer) or is_functional(layer) else prefix
 
 
-def _residual_bound(layer, prefix, rows):
-    input_shape = tuple(layer.get_build_config()["input_shape"])
+def _residual_bound(layer, flow, prefix, rows):
+    refuse_patched(layer)
     inner = f"{prefix}{layer.name}/"
-    branch = _bound(layer.branch, input_shape, inner, rows)
-    shortcut = 1.0 if layer.shortcut is None else _bound(layer.shortcut, input_shape, inner, rows)
+    branch, outgoing = _bound(layer.branch, flow, inner, rows)
+    shortcut, beside = 1.0, flow
+    if layer.shortcut is not None:
+        shortcut, beside = _bound(layer.shortcut, flow, inner, rows)
+    if outgoing.shape != beside.shape:
+        raise ValueError(
+            f"Branch and shortcut of layer '{layer.name}' (ConvexResidual) give different shapes, "
+            f"so that one would be repeated. Received: {outgoing.shape} and {beside.shape}."
+        )
     _check_finite(layer, layer.logit)
     layer_bound = convex_combination(layer, branch, shortcut)
     rows.append(ReportRow(prefix + layer.name, layer_bound))
-    return layer_bound.bound
+    return layer_bound.bound, outgoing
 
 
 def _rule_of(layer):
+    refuse_patched(layer)
     # The exact class decides: a subclass may have changed what the layer does.
     rule = _RULES.get(type(layer))
     if rule is None:
-        known = [*_RULES, *MERGES, layers.ConvexResidual]
+        known = sorted(known.__name__ for known in [*_RULES, *MERGES, layers.ConvexResidual])
+        base = next((base for base in type(layer).__mro__[1:] if base in _RULES), None)
+        if base is not None:
+            advice = f"It is a subclass of {base.__name__}, which may do something else; use that."
+        elif isinstance(layer, keras.Model):
+            advice = "Build it with keras.Sequential or with the functional API."
+        elif isinstance(layer, keras.layers.Normalization):
+            advice = "Use lsrs_tf.layers.Standardization."
+        else:
+            advice = "Move the layer into the head, or replace it."
         raise ValueError(
             f"No Lipschitz bound is known for layer '{layer.name}' of class "
             f"{type(layer).__module__}.{type(layer).__name__}, so that no certificate can be "
-            "carried through it. Known classes: "
-            f"{', '.join(sorted(known_class.__name__ for known_class in known))}, "
-            "keras.Sequential and functional models of them (subclasses are not trusted). Move the "
-            "layer into the head, or replace it."
+            f"carried through it. {advice} Known: {', '.join(known)}."
         )
 
     def checked(layer, input_shape):

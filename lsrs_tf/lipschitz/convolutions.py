@@ -14,8 +14,8 @@ import tensorflow as tf
 from lsrs_tf.lipschitz import spectral_norm
 from lsrs_tf.lipschitz.rounding import round_up
 
-# Sizes of matrices that are written out: the smaller side, and the number of values.
-_SMALL_SIDE, _SMALL_SIZE = 1024, 2**22
+# Sizes of matrices that are written out: the smaller side, the inputs, and the number of values.
+_SMALL_SIDE, _SMALL_INPUTS, _SMALL_SIZE = 1024, 4096, 2**22
 
 
 def of_convolution(kernel, image_size, strides, padding, dilation, groups):
@@ -39,7 +39,11 @@ def of_convolution(kernel, image_size, strides, padding, dilation, groups):
     outputs = kernel.shape[3] * math.prod(
         -(-size // stride) for size, stride in zip(image_size, strides, strict=True)
     )
-    small = min(inputs, outputs) <= _SMALL_SIDE and inputs * outputs <= _SMALL_SIZE
+    small = (
+        min(inputs, outputs) <= _SMALL_SIDE
+        and inputs <= _SMALL_INPUTS
+        and inputs * outputs <= _SMALL_SIZE
+    )
     if small and padding != "causal":
         matrix = _written_out(kernel, (height, width, channels), strides, padding)
         bound, smallest = spectral_norm.of_matrices(matrix)
@@ -91,6 +95,9 @@ def _written_out(kernel, input_shape, strides, padding):
 def _of_embedding(kernel, image_size, strides):
     blocks = _blocks(kernel, strides)
     rows, columns, channels, filters = blocks.shape
+    if rows == columns == 1:
+        # Blocks that do not overlap: one matrix for all of them.
+        return spectral_norm.of_matrices(blocks[0, 0])[0]
     # The padded image is at most a kernel longer on either side; zeros fill the rest.
     height, width = (
         -(-(size + 2 * length) // stride) + taps
@@ -104,9 +111,10 @@ def _of_embedding(kernel, image_size, strides):
     perturbation = round_up(rounding * float(np.linalg.norm(np.sum(np.abs(taps), axis=0))))
     bounds = []
     for column in range(width // 2 + 1):
+        # Whole turns are left out first, so that large products lose no digits.
         turns = (
-            np.outer(np.arange(height), np.repeat(np.arange(rows), columns)) / height
-            + column * np.tile(np.arange(columns), rows) / width
+            np.outer(np.arange(height), np.repeat(np.arange(rows), columns)) % height / height
+            + column * np.tile(np.arange(columns), rows) % width / width
         )
         matrices = (np.exp(2j * np.pi * turns) @ taps).reshape(height, channels, filters)
         bounds.append(spectral_norm.of_matrices(matrices, perturbation)[0])

@@ -139,6 +139,11 @@ def _rescaling(layer, input_shape):
                 f"each channel. Received: {name} of shape {values.shape} for an input of shape "
                 f"{tuple(input_shape)}"
             )
+        if values.ndim and keras.config.image_data_format() != "channels_last":
+            raise ValueError(
+                f"Layer '{layer.name}' (Rescaling) with a {name} for each channel is bounded for "
+                "keras.config.image_data_format() == 'channels_last' only."
+            )
         if not np.all(np.isfinite(values)):
             raise ValueError(
                 f"Layer '{layer.name}' (Rescaling) needs finite numbers. Received: {name}={values}"

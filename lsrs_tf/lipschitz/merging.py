@@ -21,20 +21,20 @@ MERGES = {
 }
 
 
-def of_merge(layer, bounds, inputs):
+def of_merge(layer, bounds, input_shapes):
     """Returns the bound of a merging layer.
 
     Args:
         layer: a layer of a class in `MERGES`.
         bounds: list of floats, the bounds of its inputs.
-        inputs: list of the inputs, symbolic tensors.
+        input_shapes: list of their shapes, batch dimension included.
 
     Raises:
         ValueError: if inputs of different shapes would be repeated, or images of a batch mixed.
     """
-    shapes = {tuple(tensor.shape[1:]) for tensor in inputs}
+    shapes = {tuple(shape[1:]) for shape in input_shapes}
     if isinstance(layer, keras.layers.Concatenate):
-        if layer.axis in (0, -len(inputs[0].shape)):
+        if layer.axis in (0, -len(input_shapes[0])):
             raise ValueError(
                 f"Layer '{layer.name}' concatenates along the batch, so that its outputs belong to "
                 f"no single image. Received: axis={layer.axis}. Use another axis."

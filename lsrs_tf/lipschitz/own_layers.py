@@ -11,6 +11,9 @@ from lsrs_tf.lipschitz import spectral_norm
 from lsrs_tf.lipschitz.layer_bound import BOUNDED, ISOMETRIC, ORTHOGONAL, LayerBound, isometry
 from lsrs_tf.lipschitz.rounding import product, round_up, total
 
+# Frozen matrices that are no further than this from orthogonal are bounded by their distance.
+_NEARLY_ORTHOGONAL = 1e-6
+
 
 def spectrum_of_columns(layer):
     """Yields the spectrum of a convolution in float64, one column of frequencies at a time.
@@ -46,14 +49,32 @@ def _worst(bounds):
 
 def _orthogonal_convolution(layer, _):
     bound, smallest = _orthogonal_spectrum(spectrum_of_columns(layer))
+    if layer.spectrum_is_large("float64"):
+        bound = _recomputed(layer, bound, smallest)
     return LayerBound(bound, ORTHOGONAL, "distance from orthogonality, all frequencies", smallest)
+
+
+def _recomputed(layer, bound, smallest):
+    """Bounds a spectrum that is evaluated anew for every image, by other code than for the bound.
+
+    Rounding differs from one to the other, by as much as the transform is ill-conditioned. That
+    shows as a distance from orthogonality, of which several times as much is allowed for.
+    """
+    distance = 1 - smallest**2
+    if not distance <= 1e-11:
+        raise ValueError(
+            f"The transform of layer '{layer.name}' is too ill-conditioned to be evaluated anew "
+            f"for every image, as large spectra are: it is {distance:.2g} from orthogonal. Its "
+            "gain or its weights are too large; load weights from before training diverged."
+        )
+    return round_up(bound + 32 * distance)
 
 
 def _spectral_convolution(layer, _):
     bound, smallest = _orthogonal_spectrum(
         map(_complex, keras.ops.convert_to_numpy(layer.spectrum))
     )
-    if bound <= 1 + 1e-6:
+    if bound <= 1 + _NEARLY_ORTHOGONAL:
         return LayerBound(
             bound, ORTHOGONAL, "distance from orthogonality, all frequencies", smallest
         )
@@ -72,13 +93,16 @@ def _almost_orthogonal_convolution(layer, _):
 def _sdp_lipschitz_convolution(layer, _):
     diagonal = layer.transformed_weights("float64")[1].numpy()
     scale = 1 / np.sqrt(diagonal)[:, np.newaxis]
-    norm, _ = _worst(
-        spectral_norm.of_matrices(scale * column) for column in spectrum_of_columns(layer)
-    )
-    # Root, quotient and product above are each off by less than one unit in the last place. If
-    # T >= WW* holds but for a factor 1 + e, the layer is one for which it holds, and 2 e times
+    norms = []
+    for column in spectrum_of_columns(layer):
+        matrices = scale * column
+        # Root, quotient and product are each off by less than one unit in the last place.
+        rounding = 8 * spectral_norm.UNIT_ROUNDOFF * np.linalg.norm(matrices, axis=(-2, -1)).max()
+        norms.append(spectral_norm.of_matrices(matrices, float(rounding)))
+    norm, _ = _worst(norms)
+    # If T >= WW* holds but for a factor 1 + e, the layer is one for which it holds, and 2 e times
     # a map with the constant 1.
-    excess = product([norm, norm, 1 + 16 * spectral_norm.UNIT_ROUNDOFF]) - 1
+    excess = product([norm, norm]) - 1
     bound = 1.0 if excess <= 0 else round_up(1 + round_up(2 * round_up(excess)))
     return LayerBound(bound, BOUNDED, "T >= WW*, all frequencies")
 
@@ -91,7 +115,7 @@ def _orthogonal_dense(layer, _):
 def _fixed_dense(layer, _):
     kernel = keras.ops.convert_to_numpy(layer.kernel).astype(np.float64)
     bound, smallest = spectral_norm.of_nearly_orthogonal(kernel)
-    if bound <= 1 + 1e-6:
+    if bound <= 1 + _NEARLY_ORTHOGONAL:
         return LayerBound(bound, ORTHOGONAL, "distance from orthogonality", smallest)
     bound, smallest = spectral_norm.of_matrices(kernel)
     return LayerBound(bound, BOUNDED, "matrix", smallest)

@@ -16,7 +16,7 @@ class ReportRow:
     layer_bound: LayerBound
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class LipschitzReport:
     """What is proven about an encoder, layer by layer; `str` makes a table of it.
 
@@ -27,6 +27,10 @@ class LipschitzReport:
 
     rows: tuple
     bound: float
+
+    def __repr__(self):
+        """Returns the table, so that a notebook shows it."""
+        return str(self)
 
     def __str__(self):
         """Returns a table; bounds are rounded up."""

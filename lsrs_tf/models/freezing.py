@@ -1,9 +1,10 @@
 """Freezing an encoder: the float64 snapshot that is certified and served."""
 
 import keras
+import tensorflow as tf
 
 from lsrs_tf import layers
-from lsrs_tf.graphs import is_functional, is_sequential, nodes_in_order
+from lsrs_tf.graphs import is_functional, is_sequential, nodes_in_order, refuse_patched
 from lsrs_tf.lipschitz.merging import MERGES
 
 
@@ -48,7 +49,13 @@ def freeze_encoder(encoder, input_shape=None):
     outputs = _frozen_outputs(encoder, inputs, copies)
     frozen = keras.Model(_one_or_all(inputs), _one_or_all(outputs), name=encoder.name)
     for layer, copy in copies.values():
-        _copy_weights(layer, copy)
+        try:
+            _copy_weights(layer, copy)
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError(
+                f"The transform of layer '{layer.name}' cannot be evaluated: its gain or its "
+                "weights are too large. Load weights from before training diverged."
+            ) from error
     frozen.trainable = False
     return frozen
 
@@ -79,6 +86,7 @@ def _frozen_outputs(encoder, inputs, copies):
 
 
 def _frozen_call(layer, inputs, copies):
+    refuse_patched(layer)
     # A layer that is used several times has one copy, used as often.
     if id(layer) not in copies:
         copies[id(layer)] = (layer, _float64_copy(layer))
@@ -114,7 +122,15 @@ def _float64_copy(layer):
         )
     if is_sequential(layer) or is_functional(layer):
         return freeze_encoder(layer)
-    return type(layer).from_config({**layer.get_config(), "dtype": "float64"})
+    copy = type(layer).from_config({**layer.get_config(), "dtype": "float64"})
+    # A function of one's own comes back as Keras' function of the same name.
+    if getattr(copy, "activation", None) is not getattr(layer, "activation", None):
+        raise ValueError(
+            f"The activation of layer '{layer.name}' ({type(layer).__name__}) cannot be frozen: it "
+            f"is not what Keras makes of its name. Received: {layer.activation!r}. Use a function "
+            "of keras.activations, or put the layer into the head."
+        )
+    return copy
 
 
 def _copy_weights(layer, frozen):

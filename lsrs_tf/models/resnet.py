@@ -26,7 +26,7 @@ def resnet18(
         orthogonal_layers: int, 0 or 1 + 2 * blocks for 0 to 8 blocks. The paper's table 2 has 0, 1,
             5, 9 and 13. At 9 the latent of a 32 x 32 image is 16 x 16 x 128.
         num_classes: int.
-        width: int, channels of the first stage; later stages have 2, 4 and 8 times as many.
+        width: int, even, channels of the first stage; later stages have 2, 4 and 8 times as many.
         input_shape: image shape `(height, width, channels)`, height and width divisible by 8.
         sigma: float, standard deviation of the noise in the latent.
         parametrization: str, the kind of the encoder's convolutions, see `layers.convolution`.

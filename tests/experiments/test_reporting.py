@@ -28,8 +28,8 @@ def test_table_has_the_papers_columns(files):
     assert table[0].startswith(
         "| defense | sigma | replaced | ACR | accuracy (%) | time (s/example) |"
     )
-    assert table[2] == "| LS-RS | 0.25 | 9/18 | 0.187 | 50.00 | 3.000 | 25.00 | 4 |"
-    assert table[3] == "| IS-RS | 0.25 | 0/18 | 0.750 | 100.00 | 8.000 | 0.00 | 1 |"
+    assert table[2] == "| LS-RS | 0.25 | 9/18 | 0.187 | 50.00 | 3.000 | 25.00 | - | 4 |"
+    assert table[3] == "| IS-RS | 0.25 | 0/18 | 0.750 | 100.00 | 8.000 | 0.00 | - | 1 |"
 
 
 def test_radii_go_from_zero_beyond_the_largest(files):
@@ -45,6 +45,26 @@ def test_report_is_written_whole(files, tmp_path):
     assert "(certified_accuracy.png)" in written
     png = (tmp_path / "report" / "certified_accuracy.png").read_bytes()
     assert png.startswith(b"\x89PNG")
+    lines = (tmp_path / "report" / "certified_accuracy.csv").read_text().splitlines()
+    assert lines[0] == "run,radius,certified_accuracy,lower,upper"
+    assert lines[1].startswith('"LS-RS 9/18, sigma 0.25",0,0.500000,0.067')
+    assert not (tmp_path / "report" / "class_probabilities.png").exists()
+
+
+def test_votes_are_drawn_and_samples_counted(tmp_path):
+    path = tmp_path / "certified.tsv"
+    extra = ["n0", "samples", "selection_counts", "counts"]
+    rows = [
+        records.format_row(0, 1, 1, 0.5, 1.0, [10, 110, "1,9", "20,80"]),
+        records.format_row(1, 1, -1, 0.0, 1.0, [10, 60, "6,4", "25,25"]),
+    ]
+    path.write_text("\t".join([*records.COLUMNS, *extra]) + "\n" + "".join(rows))
+    run = reporting.read_run(path)
+    assert run.class_probabilities.tolist() == [0.8, 0.5]
+    assert "| 50.00 | 85 | 2 |" in reporting.paper_table([run])
+    assert "class_probabilities.png" not in reporting.write_report([path], tmp_path / "report")
+    assert (tmp_path / "report" / "class_probabilities.png").stat().st_size > 1000
+    assert "(class_probabilities.png)" in (tmp_path / "report" / "report.md").read_text()
 
 
 def test_file_of_another_package_has_unknown_columns(tmp_path):

@@ -27,8 +27,9 @@ def test_wrong_sizes_are_refused(name, width, widen_factor, message):
 
 
 def test_fraction_replaced_is_the_papers():
-    assert training.fraction_replaced("resnet18", 9) == "9/18"
-    assert training.fraction_replaced("wide_resnet34", 16) == "16/34"
+    assert training.fraction_replaced("resnet18", 9, "cayley") == "9/18"
+    assert training.fraction_replaced("wide_resnet34", 16, "soc") == "16/34 soc"
+    assert training.fraction_replaced("resnet18", 0, "soc") == "0/18"
 
 
 def test_step_decay_divides_by_ten():

@@ -27,3 +27,9 @@ def test_torch_layer_is_orthogonal():
 
 def test_training_step_runs():
     layers.training_step(1, 2, 2)()
+
+
+@pytest.mark.parametrize("text", ["8", "axb", "8x8x8", "0x8"])
+def test_impossible_shapes_are_refused(text):
+    with pytest.raises(ValueError, match="channels x pixels"):
+        layers._shape(text)

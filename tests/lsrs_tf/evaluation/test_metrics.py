@@ -26,3 +26,15 @@ def test_impossible_inputs_are_refused(radii, correct):
         metrics.certified_accuracy(np.array(radii), np.array(correct), 0.0)
     with pytest.raises(ValueError, match="one radius"):
         metrics.average_certified_radius(np.array(radii), np.array(correct))
+
+
+def test_interval_holds_the_accuracy_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(500):
+        correct = rng.uniform(size=40) < 0.7
+        lower, upper = metrics.certified_accuracy_interval(np.ones(40), correct, 0.5)
+        assert lower <= correct.mean() <= upper
+        held += lower <= 0.7 <= upper
+    assert held >= 0.95 * 500
+    assert metrics.certified_accuracy_interval([1.0], [True], 2.0)[0] == 0.0

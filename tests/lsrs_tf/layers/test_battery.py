@@ -74,8 +74,9 @@ def test_declares_what_it_is(name):
 
 
 def test_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="cayley, scfac, soc, bro, aol, sll"):
-        layers.convolution("orthogonal")
+    for name in ("orthogonal", ["soc"], None):
+        with pytest.raises(ValueError, match="cayley, scfac, soc, bro, aol, sll"):
+            layers.convolution(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -281,11 +282,16 @@ def test_weights_that_are_not_finite_are_refused(name, value):
         ({"filters": 0, "kernel_size": 3}, None, "filters"),
         ({"filters": 2.5, "kernel_size": 3}, None, "filters"),
         ({"filters": 2, "kernel_size": (3, 3, 3)}, None, "kernel_size"),
+        ({"filters": None, "kernel_size": 3}, None, "filters"),
+        ({"filters": "two", "kernel_size": 3}, None, "filters"),
+        ({"filters": float("nan"), "kernel_size": 3}, None, "filters"),
         ({"filters": 2, "kernel_size": 3, "strides": 0}, None, "strides"),
+        ({"filters": 2, "kernel_size": 3, "padding": "same"}, None, "padding is circular"),
+        ({"filters": 2, "kernel_size": 3, "activation": "relu"}, None, "GroupSort"),
         ({"filters": 2, "kernel_size": 5}, (None, 4, 8, 3), "no larger than the image"),
         ({"filters": 2, "kernel_size": 3, "strides": 2}, (None, 4, 8, 3), "no larger"),
-        ({"filters": 2, "kernel_size": 1, "strides": 2}, (None, 5, 8, 3), "divide"),
-        ({"filters": 2, "kernel_size": 1}, (None, None, 8, 3), "known height"),
+        ({"filters": 2, "kernel_size": 1, "strides": 2}, (None, 5, 8, 3), "strides that divide"),
+        ({"filters": 2, "kernel_size": 1, "name": "culprit"}, (None, None, 8, 3), "culprit.*known"),
         ({"filters": 2, "kernel_size": 1}, (None, 8, 3), "known height"),
     ],
 )

@@ -23,11 +23,11 @@ def test_diagonal_that_is_too_small_shows_in_the_bound(monkeypatch):
     layer = SDPLipschitzConv2D(3, 3)
     layer.build((None, 5, 5, 3))
     assert lipschitz_bound(layer) == 1.0
-    right = layer.transformed_weights
+    right = SDPLipschitzConv2D.transformed_weights
 
-    def too_small(dtype):
-        kernel, diagonal = right(dtype)
+    def too_small(self, dtype):
+        kernel, diagonal = right(self, dtype)
         return kernel, diagonal / 16
 
-    monkeypatch.setattr(layer, "transformed_weights", too_small)
+    monkeypatch.setattr(SDPLipschitzConv2D, "transformed_weights", too_small)
     assert lipschitz_bound(layer) > 1.5

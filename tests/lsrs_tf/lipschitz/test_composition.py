@@ -233,3 +233,120 @@ def test_spectrum_that_is_not_orthogonal_gets_its_real_norm():
 
 def test_is_public():
     assert lsrs_tf.lipschitz_bound is lipschitz_bound
+
+
+def test_model_inside_at_another_number_of_channels_is_refused():
+    # Keras lets a model for 3 channels take images of 1, and repeats them on the way.
+    inner = keras.Sequential(
+        [
+            keras.Input((6, 6, 3)),
+            keras.layers.Rescaling([4.0, 5.0, 4.5]),
+            keras.layers.Conv2D(4, 3, padding="same"),
+        ]
+    )
+    model = keras.Sequential([keras.Input((6, 6, 1)), inner])
+    for encoder in (model, models.freezing.freeze_encoder(model)):
+        with pytest.raises(ValueError, match="built for inputs of shape"):
+            lipschitz_bound(encoder)
+
+
+def test_shared_slopes_that_repeat_a_smaller_input_are_refused():
+    images = keras.Input((4, 4, 1))
+    slopes = keras.layers.PReLU(alpha_initializer="ones", name="culprit")
+    values = slopes(keras.layers.GlobalMaxPooling2D(keepdims=True)(slopes(images)))
+    values = keras.layers.Conv2D(1, 3, padding="same", use_bias=False)(values)
+    model = keras.Model(images, keras.layers.GlobalMaxPooling2D()(values))
+    for encoder in (model, models.freezing.freeze_encoder(model)):
+        with pytest.raises(ValueError, match="culprit"):
+            lipschitz_bound(encoder)
+
+
+def test_scale_of_channels_under_channels_first_is_refused():
+    model = _sequential(keras.layers.Rescaling([1.0, 1.0, 1.0], name="culprit"), shape=(1, 4, 3))
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match="culprit"):
+            lipschitz_bound(model)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.LeakyReLU(negative_slope=float("nan"), name="culprit"),
+        keras.layers.ReLU(negative_slope=float("nan"), name="culprit"),
+        keras.layers.ReLU(max_value=float("nan"), name="culprit"),
+        keras.layers.ELU(alpha=float("nan"), name="culprit"),
+    ],
+)
+def test_slopes_that_are_no_numbers_are_refused(layer):
+    with pytest.raises(ValueError, match="culprit.*finite"):
+        lipschitz_bound(_sequential(layer))
+
+
+def test_layer_with_a_call_of_its_own_is_refused():
+    model = _sequential(keras.layers.Dense(2, name="culprit"))
+    model.layers[0].call = lambda inputs: 7 * inputs
+    with pytest.raises(ValueError, match="culprit"):
+        lipschitz_bound(model)
+    with pytest.raises(ValueError, match="culprit"):
+        models.freezing.freeze_encoder(model)
+
+
+def test_ill_conditioned_transform_is_not_evaluated_anew(monkeypatch):
+    layer = layers.OrthogonalConv2D(3, 3, name="culprit")
+    layer.build((None, 4, 5, 4))
+    monkeypatch.setattr("lsrs_tf.layers.lipschitz_conv2d.SPECTRUM_LIMIT", 0)
+    assert 1 <= lipschitz_bound(layer) <= 1 + 1e-9
+    layer.gain.assign(1e8)
+    with pytest.raises(ValueError, match="culprit.*ill-conditioned"):
+        lipschitz_bound(layer)
+
+
+def test_input_shape_without_the_batch_is_refused():
+    for layer in (keras.layers.Conv2D(4, 3, padding="same"), keras.layers.MaxPooling2D(3, 2)):
+        layer.build((None, 8, 8, 3))
+        with pytest.raises(ValueError):
+            lipschitz_bound(layer, (8, 8, 3))
+    with pytest.raises(ValueError, match="batch dimension"):
+        lipschitz_bound(keras.layers.Dense(4), 8)
+
+
+def test_input_shape_that_is_not_the_models_is_refused():
+    model = _sequential(keras.layers.Conv2D(4, 3), shape=(8, 8, 3))
+    with pytest.raises(ValueError, match="built for inputs of shape"):
+        lipschitz_bound(model, (None, 6, 6, 3))
+    images = keras.Input((None, None, 3))
+    model = keras.Model(images, keras.layers.ReLU()(images))
+    assert lipschitz_bound(model, (None, 6, 6, 3)) == lipschitz_bound(model) == 1.0
+
+
+def test_layers_of_training_are_taken_in_functional_models():
+    images = keras.Input((4, 4, 3))
+    values = keras.layers.Dropout(0.5)(images)
+    values = keras.layers.SpatialDropout2D(0.5)(keras.layers.GaussianNoise(0.1)(values))
+    model = keras.Model(images, keras.layers.GaussianDropout(0.5)(values))
+    assert lipschitz_bound(model) == 1.0
+    assert lipschitz_bound(models.freezing.freeze_encoder(model)) == 1.0
+
+
+def test_advice_fits_what_was_received():
+    class Mine(keras.layers.ReLU):
+        pass
+
+    class Model(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    for layer, advice in (
+        (Mine(), "subclass of ReLU"),
+        (keras.layers.Normalization(), "Standardization"),
+        (keras.layers.LayerNormalization(), "into the head"),
+    ):
+        with pytest.raises(ValueError, match=advice):
+            lipschitz_bound(_sequential(layer))
+    model = Model()
+    model(np.zeros((1, 3)))
+    with pytest.raises(ValueError, match="functional API"):
+        lipschitz_bound(model, (None, 3))

@@ -113,6 +113,13 @@ def test_bound_of_a_large_convolution_holds_and_is_close(make, shape):
     assert norm >= bound * 0.9
 
 
+def test_patches_are_bounded_by_their_one_matrix():
+    model = _model(Layers.Conv2D(4, 16, strides=16, use_bias=False), (224, 224, 3))
+    kernel = model.layers[0].kernel.numpy().reshape(-1, 4)
+    exact = np.linalg.norm(kernel.astype(np.float64), 2)
+    assert exact <= lipschitz_bound(model) <= exact * (1 + 1e-9)
+
+
 @pytest.mark.parametrize(
     ("layer", "shape"),
     [

@@ -114,3 +114,43 @@ def test_encoder_that_cannot_be_frozen_is_refused():
     model(np.zeros((1, 3)))
     with pytest.raises(ValueError, match="Subclassed"):
         freeze_encoder(model)
+
+
+def test_function_that_bears_the_name_of_an_activation_is_refused():
+    def relu(values):
+        return 7 * values
+
+    for layer in (keras.layers.Activation(relu, name="culprit"),
+                  keras.layers.Dense(3, activation=relu, name="culprit")):  # fmt: skip
+        with pytest.raises(ValueError, match="culprit"):
+            freeze_encoder(keras.Sequential([keras.Input((3,)), layer]))
+
+
+def test_transform_that_overflows_is_refused_by_name():
+    layer = layers.OrthogonalDense(5, name="culprit", dtype="float64")
+    encoder = keras.Sequential([keras.Input((3,)), layer])
+    layer.gain.assign(1e200)
+    try:
+        frozen = freeze_encoder(encoder)
+    except ValueError as error:
+        assert "culprit" in str(error)
+    else:
+        # Some versions of TensorFlow solve it to numbers that are not finite.
+        assert not np.all(np.isfinite(frozen.layers[-1].get_weights()[0]))
+
+
+def test_plain_keras_layers_are_frozen_in_float64():
+    encoder = keras.Sequential(
+        [
+            keras.Input((6, 6, 3)),
+            keras.layers.Conv2D(4, 3, activation="silu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.MaxPooling2D(2),
+            keras.layers.Flatten(),
+            keras.layers.Dense(5, activation="tanh"),
+        ]
+    )
+    frozen = freeze_encoder(encoder)
+    images = np.random.default_rng(0).uniform(size=(2, 6, 6, 3)).astype(np.float32)
+    assert frozen(images).dtype == "float64"
+    np.testing.assert_allclose(frozen(images), encoder(images), atol=1e-6)
