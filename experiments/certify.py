@@ -15,6 +15,7 @@ from experiments import (
     data_flags,
     datasets,
     method_flags,
+    sharding,
     training,
 )
 from experiments.certifying import certify_test_images, evenly_spread
@@ -23,6 +24,11 @@ from experiments.run_directory import RunDirectory
 flags.DEFINE_string("run_dir", None, "Folder of the training run (its --output_dir).")
 flags.DEFINE_float("sigma", None, "Standard deviation of the noise; None means that of training.")
 flags.DEFINE_string("outfile", None, "File to write; None means certified.tsv in --run_dir.")
+flags.DEFINE_string(
+    "shard",
+    None,
+    "Part of the test images, such as 2/4 for the second of four; see experiments.merge.",
+)
 flags.adopt_module_key_flags(certification_flags)
 flags.adopt_module_key_flags(command_line)
 flags.adopt_module_key_flags(data_flags)
@@ -37,7 +43,8 @@ def main(argv):
     settings = run.settings()
     model = checkpoints.load_model(run.model)
     data = datasets.load(settings["dataset"], flag.data_dir, flag.download)
-    path = flag.outfile or run.certified
+    shard = sharding.parsed_shard(flag.shard)
+    path = flag.outfile or sharding.shard_path(run.certified, shard)
     certify_test_images(
         model,
         data,
@@ -47,7 +54,7 @@ def main(argv):
             settings["orthogonal_layers"],
             settings.get("parametrization", "cayley"),
         ),
-        evenly_spread(data.num_test, flag.num_images),
+        sharding.of_shard(evenly_spread(data.num_test, flag.num_images), shard),
         flag.method,
         method_flags.target_radii(),
         flag.sigma,
@@ -57,7 +64,8 @@ def main(argv):
         flag.seed,
         flag.certify_batch_size,
     )
-    print(f"Wrote {path}. Next: python -m experiments.report {path}")
+    following = f"report {path}" if shard is None else f"merge --run_dir={flag.run_dir}"
+    print(f"Wrote {path}. Next: python -m experiments.{following}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 import time
 
-from lsrs_tf.smoothing import confidence, noise
+from lsrs_tf.smoothing import noise
 from lsrs_tf.smoothing.certificate import Certificate
 from lsrs_tf.smoothing.images import checked_image
+from lsrs_tf.smoothing.recertification import recertified
 from lsrs_tf.smoothing.settings import checked_certification_settings, checked_seed
 from lsrs_tf.smoothing.smoothed_classifier import SmoothedClassifier
 
@@ -75,13 +76,16 @@ class Certifier:
         selection_counts, counts = self.classifier.count(
             image, [(noise.SELECTION, self.n0), (noise.ESTIMATION, self.n)], self.seed
         )
-        label = int(selection_counts.argmax())
-        p_lower = confidence.lower_confidence_bound(int(counts[label]), self.n, self.alpha)
-        radius = confidence.certified_radius(
-            p_lower, self.classifier.sigma, self.classifier.lipschitz
+        label, radius, p_lower = recertified(
+            selection_counts,
+            counts,
+            self.n,
+            self.alpha,
+            self.classifier.sigma,
+            self.classifier.lipschitz,
         )
         return Certificate(
-            label=label if radius > 0 else -1,
+            label=label,
             radius=radius,
             p_lower=p_lower,
             counts=counts,

@@ -1,0 +1,38 @@
+"""Puts the certificates of shards together.
+
+    python -m experiments.certify --run_dir=runs/cifar_ls --num_images=500 --shard=1/2
+    python -m experiments.certify --run_dir=runs/cifar_ls --num_images=500 --shard=2/2
+    python -m experiments.merge --run_dir=runs/cifar_ls --num_images=500
+
+Without arguments it takes all files of shards in the folder of the run. The result is the file of a
+single process, but for the times; nothing may be missing or double.
+"""
+
+from absl import flags
+
+from experiments import command_line, data_flags, datasets, sharding
+from experiments.certifying import evenly_spread
+from experiments.run_directory import RunDirectory
+
+flags.DEFINE_string("run_dir", None, "Folder of the training run (its --output_dir).")
+flags.DEFINE_string("outfile", None, "File to write; None means certified.tsv in --run_dir.")
+flags.adopt_module_key_flags(command_line)
+flags.adopt_module_key_flags(data_flags)
+
+
+def main(argv):
+    """Merges."""
+    flag = flags.FLAGS
+    run = RunDirectory(flag.run_dir)
+    data = datasets.load(run.settings()["dataset"], flag.data_dir, flag.download)
+    outfile = flag.outfile or run.certified
+    paths = argv[1:] or sorted(run.path.glob("certified.*of*.tsv"))
+    if not paths:
+        raise ValueError(f"There are no files of shards in {run.path}. Give their names.")
+    sharding.merge(paths, outfile, evenly_spread(data.num_test, flag.num_images))
+    print(f"Wrote {outfile}, from {len(paths)} shards.")
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("run_dir")
+    command_line.run(main)

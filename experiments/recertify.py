@@ -1,0 +1,91 @@
+"""Certifies again at another alpha from the votes in a file, without the model.
+
+    python -m experiments.recertify runs/cifar_ls/certified.tsv --alpha=0.01 --outfile=at_01.tsv
+
+An alpha is to be chosen for its own sake: one that was picked for the certificates it gives proves
+less than it says.
+"""
+
+import pathlib
+
+import numpy as np
+from absl import flags
+
+from experiments import command_line
+from lsrs_tf.smoothing import records
+from lsrs_tf.smoothing.recertification import recertified
+from lsrs_tf.smoothing.record_file import RecordFile
+from lsrs_tf.smoothing.settings import checked_certification_settings
+
+_RESULTS = ["p_lower", "samples", "selection_counts", "counts"]
+
+flags.DEFINE_string("outfile", None, "File to write.")
+flags.adopt_module_key_flags(command_line)
+
+
+def recertify_file(path, outfile, alpha):
+    """Writes the certificates of a file at another alpha.
+
+    Args:
+        path: certification file of this package, of `--method=fixed`.
+        outfile: file to write; it must not exist.
+        alpha: float in (0, 1).
+
+    Raises:
+        FileExistsError: if there is an outfile already.
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file holds no votes, or those of sequential tests.
+    """
+    if pathlib.Path(outfile).exists():
+        raise FileExistsError(f"{outfile} exists already. Remove it, or give another --outfile.")
+    found = records.read(path)
+    for record in found:
+        _check(record, path)
+    if not found:
+        raise ValueError(f"{path} holds no certified image yet.")
+    names = [name for name in found[0].extra if name not in _RESULTS]
+    settings = {**{name: found[0].extra[name] for name in names}, "alpha": alpha}
+    with RecordFile(outfile, settings, _RESULTS) as file:
+        for record in found:
+            extra = record.extra
+            if any(extra[name] != str(settings[name]) for name in names if name != "alpha"):
+                raise ValueError(f"{path} mixes rows of different settings.")
+            n0, n, _ = checked_certification_settings(int(extra["n0"]), int(extra["n"]), alpha)
+            selection, counts = (
+                np.array(extra[name].split(","), np.int64)
+                for name in ("selection_counts", "counts")
+            )
+            label, radius, p_lower = recertified(
+                selection, counts, n, alpha, float(extra["sigma"]), float(extra["lipschitz"])
+            )
+            results = {**{name: extra.get(name) for name in _RESULTS}, "p_lower": repr(p_lower)}
+            results["samples"] = n0 + n
+            file.append(record.idx, record.label, label, radius, record.seconds, results)
+
+
+def _check(record, path):
+    missing = {"n0", "n", "sigma", "lipschitz", "selection_counts", "counts"} - set(record.extra)
+    if missing:
+        raise ValueError(
+            f"{path} does not hold the votes that new certificates need; it has no column "
+            f"{', '.join(sorted(missing))}."
+        )
+    if record.extra.get("method", "fixed") != "fixed":
+        raise ValueError(
+            f"{path} holds votes of sequential tests, whose number depends on the alpha at which "
+            "they were taken. Certify again, or use --method=fixed."
+        )
+
+
+def main(argv):
+    """Certifies again."""
+    if len(argv) != 2:
+        raise ValueError("Give one file of certificates.")
+    flag = flags.FLAGS
+    recertify_file(argv[1], flag.outfile, flag.alpha)
+    print(f"Wrote {flag.outfile}. Next: python -m experiments.report {flag.outfile}")
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("outfile")
+    command_line.run(main)

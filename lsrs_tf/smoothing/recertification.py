@@ -1,0 +1,62 @@
+"""New certificates from votes that were counted before, without the model."""
+
+import dataclasses
+
+import numpy as np
+
+from lsrs_tf.smoothing import confidence
+from lsrs_tf.smoothing.settings import checked_certification_settings
+
+
+def recertify(result, alpha):
+    """Returns the certificates of a result at another alpha.
+
+    The votes are the same, so that nothing is sampled. An alpha is to be chosen for its own sake:
+    one that was picked for the certificates it gives proves less than it says.
+
+    Args:
+        result: `CertificationResult` of `lsrs_tf.certify` with `method="fixed"`.
+        alpha: float in (0, 1), probability that one certificate is wrong.
+
+    Returns:
+        A `CertificationResult`.
+
+    Raises:
+        ValueError: if alpha is impossible, or the samples were taken sequentially: how many there
+            are then depends on the votes at the alpha of that time.
+    """
+    _, _, alpha = checked_certification_settings(result.n0, result.n, alpha)
+    if np.any(result.samples != result.n0 + result.n):
+        raise ValueError(
+            "Votes of sequential tests cannot be used at another alpha: their number depends on "
+            "the alpha at which they were taken. Certify again, or use method='fixed'."
+        )
+    certificates = [
+        recertified(selection, counts, result.n, alpha, result.sigma, result.lipschitz)
+        for selection, counts in zip(result.selection_counts, result.counts, strict=True)
+    ]
+    labels, radii, p_lower = zip(*certificates, strict=True) if certificates else ((), (), ())
+    return dataclasses.replace(
+        result,
+        labels=np.array(labels, np.int64),
+        radii=np.array(radii, np.float64),
+        p_lower=np.array(p_lower, np.float64),
+        alpha=alpha,
+    )
+
+
+def recertified(selection_counts, counts, n, alpha, sigma, lipschitz):
+    """Returns (label, radius, p_lower) of votes with a fixed number of samples.
+
+    Args:
+        selection_counts: int array [classes].
+        counts: int array [classes].
+        n: int, samples of estimation, votes for no class included.
+        alpha: float in (0, 1).
+        sigma: float, standard deviation of the noise in the latent.
+        lipschitz: float, upper bound of the encoder's Lipschitz constant.
+    """
+    label = int(np.argmax(selection_counts))
+    p_lower = confidence.lower_confidence_bound(int(counts[label]), n, alpha)
+    radius = confidence.certified_radius(p_lower, sigma, lipschitz)
+    return label if radius > 0 else -1, radius, p_lower

@@ -1,0 +1,39 @@
+import pytest
+
+from experiments import datasets
+from experiments.certifying import certify_test_images
+from experiments.recertify import recertify_file
+from lsrs_tf import models
+from lsrs_tf.smoothing import records
+
+
+def _certify(model, path, alpha, method="fixed", target_radii=None):
+    certify_test_images(
+        model, datasets.load("digits"), path, "2/4", [0, 3, 7], method, target_radii, None, 10, 300,
+        alpha, 0, 50,
+    )  # fmt: skip
+
+
+def test_rows_are_those_of_certifying_at_that_alpha(tmp_path):
+    model = models.convnet(width=4)
+    _certify(model, tmp_path / "first.tsv", 0.01)
+    _certify(model, tmp_path / "expected.tsv", 0.2)
+    recertify_file(tmp_path / "first.tsv", tmp_path / "again.tsv", 0.2)
+    rows = [
+        [line.split("\t") for line in (tmp_path / name).read_text().splitlines()]
+        for name in ("again.tsv", "expected.tsv")
+    ]
+    assert [row[:5] + row[6:] for row in rows[0]] == [row[:5] + row[6:] for row in rows[1]]
+    with pytest.raises(FileExistsError, match="exists already"):
+        recertify_file(tmp_path / "first.tsv", tmp_path / "again.tsv", 0.2)
+
+
+def test_files_without_usable_votes_are_refused(tmp_path):
+    _certify(models.convnet(width=4), tmp_path / "seq.tsv", 0.01, "sequential", [0.05])
+    with pytest.raises(ValueError, match="sequential tests"):
+        recertify_file(tmp_path / "seq.tsv", tmp_path / "again.tsv", 0.2)
+    bare = tmp_path / "bare.tsv"
+    bare.write_text("\t".join(records.COLUMNS) + "\n0\t3\t3\t0.428\t1\t0:00:15.132000\n")
+    with pytest.raises(ValueError, match="does not hold the votes"):
+        recertify_file(bare, tmp_path / "again.tsv", 0.2)
+    assert not (tmp_path / "again.tsv").exists()
