@@ -63,6 +63,7 @@ def main(argv):
         flag.alpha,
         flag.seed,
         flag.certify_batch_size,
+        flag.noise,
     )
     following = f"report {path}" if shard is None else f"merge --run_dir={flag.run_dir}"
     print(f"Wrote {path}. Next: python -m experiments.{following}")

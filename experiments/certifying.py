@@ -44,6 +44,7 @@ def certify_test_images(
     alpha,
     seed,
     batch_size,
+    noise="float32",
 ):
     """Certifies test images into a file, leaving out those that it holds already.
 
@@ -61,8 +62,11 @@ def certify_test_images(
         alpha: float, probability that one certificate is wrong.
         seed: int, seed of the noise.
         batch_size: int, noisy samples in one pass of the head.
+        noise: 'float32' or 'exact', see `lsrs_tf.certify`.
     """
-    certifier = make_certifier(model, method, target_radii, sigma, n0, n, alpha, seed, batch_size)
+    certifier = make_certifier(
+        model, method, target_radii, sigma, n0, n, alpha, seed, batch_size, noise
+    )
     classifier = certifier.classifier
     settings = {
         "data": data.name,
@@ -74,6 +78,8 @@ def certify_test_images(
         "n": certifier.n,
         "alpha": certifier.alpha,
         "seed": certifier.seed,
+        "noise": noise,
+        "radius_loss": classifier.radius_loss,
         "lipschitz": classifier.lipschitz,
         "model": fingerprint(model),
     }

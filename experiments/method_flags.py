@@ -3,6 +3,7 @@
 from absl import flags
 
 from lsrs_tf.smoothing.certification import METHODS
+from lsrs_tf.smoothing.noise_models import NOISE_MODELS
 
 flags.DEFINE_enum(
     "method",
@@ -13,6 +14,13 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_list(
     "target_radii", None, "Radii to certify at, such as 0.25,0.5, for --method=sequential."
+)
+flags.DEFINE_enum(
+    "noise",
+    "float32",
+    NOISE_MODELS,
+    "float32: customary noise, whose rounding is not in the proof; exact: noise on a grid, for "
+    "which certificates hold to the last bit.",
 )
 
 

@@ -56,7 +56,13 @@ def recertify_file(path, outfile, alpha):
                 for name in ("selection_counts", "counts")
             )
             label, radius, p_lower = recertified(
-                selection, counts, n, alpha, float(extra["sigma"]), float(extra["lipschitz"])
+                selection,
+                counts,
+                n,
+                alpha,
+                float(extra["sigma"]),
+                float(extra["lipschitz"]),
+                float(extra.get("radius_loss", 0.0)),
             )
             results = {**{name: extra.get(name) for name in _RESULTS}, "p_lower": repr(p_lower)}
             results["samples"] = n0 + n

@@ -26,6 +26,8 @@ _SETTINGS = (
     "n",
     "alpha",
     "seed",
+    "noise",
+    "radius_loss",
     "lipschitz",
     "model",
 )

@@ -115,6 +115,7 @@ def main(argv):
             flag.alpha,
             flag.seed,
             flag.certify_batch_size,
+            flag.noise,
         )
         print(f"Wrote {run.certified}.")
     if flag.report:

@@ -78,7 +78,8 @@ def table(run, radii, horizon):
         "|---|---|---|---|---|---|---|",
     ]
     for radius in radii:
-        p0 = sequential.probability_needed(radius, sigma, lipschitz)
+        loss = float(settings.get("radius_loss", 0.0))
+        p0 = sequential.probability_needed(radius, sigma, lipschitz, loss)
         least = int(scipy.stats.binom.isf(alpha, horizon, p0)) + 1
         fixed = np.mean(scipy.stats.binom.sf(least - 1, horizon, probabilities))
         lines.append(f"| {radius} | fixed | {horizon} | 100 | - | {100 * fixed:.2f} | 1 |")

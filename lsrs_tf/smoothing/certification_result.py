@@ -23,6 +23,8 @@ class CertificationResult:
         n: int, estimation samples per image, the most of them if the method is sequential.
         alpha: float.
         seed: int.
+        noise: str, 'float32' or 'exact'.
+        radius_loss: float, by how much rounding has lowered the radii in the latent.
         lipschitz: float, the bound of the encoder's Lipschitz constant that was divided by.
     """
 
@@ -37,4 +39,6 @@ class CertificationResult:
     n: int
     alpha: float
     seed: int
+    noise: str
+    radius_loss: float
     lipschitz: float

@@ -1,8 +1,8 @@
 import time
 
-from lsrs_tf.smoothing import noise
 from lsrs_tf.smoothing.certificate import Certificate
 from lsrs_tf.smoothing.images import checked_image
+from lsrs_tf.smoothing.noise import ESTIMATION, SELECTION
 from lsrs_tf.smoothing.recertification import recertified
 from lsrs_tf.smoothing.settings import checked_certification_settings, checked_seed
 from lsrs_tf.smoothing.smoothed_classifier import SmoothedClassifier
@@ -27,6 +27,7 @@ class Certifier:
         batch_size: int, noisy samples in one pass of the head.
         jit_compile: bool, whether XLA compiles the passes of the head, or None for where it pays:
             on a GPU.
+        noise: 'float32' or 'exact', see `lsrs_tf.certify`.
 
     Attributes:
         classifier: the `SmoothedClassifier`.
@@ -45,10 +46,11 @@ class Certifier:
         seed=0,
         batch_size=256,
         jit_compile=None,
+        noise="float32",
     ):
         self.n0, self.n, self.alpha = checked_certification_settings(n0, n, alpha)
         self.seed = checked_seed(seed)
-        self.classifier = SmoothedClassifier(model, sigma, batch_size, jit_compile)
+        self.classifier = SmoothedClassifier(model, sigma, batch_size, jit_compile, noise)
 
     def certify(self, image):
         """Returns the `Certificate` of one image [height, width, channels], pixels in [0, 1].
@@ -74,7 +76,7 @@ class Certifier:
 
     def _certificate(self, image):
         selection_counts, counts = self.classifier.count(
-            image, [(noise.SELECTION, self.n0), (noise.ESTIMATION, self.n)], self.seed
+            image, [(SELECTION, self.n0), (ESTIMATION, self.n)], self.seed
         )
         label, radius, p_lower = recertified(
             selection_counts,
@@ -83,6 +85,7 @@ class Certifier:
             self.alpha,
             self.classifier.sigma,
             self.classifier.lipschitz,
+            self.classifier.radius_loss,
         )
         return Certificate(
             label=label,

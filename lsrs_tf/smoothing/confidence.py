@@ -78,16 +78,17 @@ def float32_below(value):
     return nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(-np.inf))
 
 
-def certified_radius(p_lower, sigma, lipschitz):
+def certified_radius(p_lower, sigma, lipschitz, loss=0.0):
     """Returns the certified L2 radius in input space, rounded down; 0.0 means abstention.
 
-    R = sigma * ndtri(p_lower) / L, where more than half of the noisy votes are certain to go to one
-    class (Cohen et al. 2019, theorem 1 with p_B = 1 - p_A; LS-RS paper, theorem 1).
+    R = (sigma * ndtri(p_lower) - loss) / L, where more than half of the noisy votes are certain to
+    go to one class (Cohen et al. 2019, theorem 1 with p_B = 1 - p_A; LS-RS paper, theorem 1).
 
     Args:
         p_lower: float, lower bound of the probability of the class.
         sigma: float, standard deviation of the noise in the latent.
         lipschitz: float above 0, upper bound of the encoder's Lipschitz constant.
+        loss: float, by how much rounding lowers the radius in the latent.
 
     Returns:
         float, in units of the input, at least 0.
@@ -99,8 +100,8 @@ def certified_radius(p_lower, sigma, lipschitz):
         )
     if not p_lower > 0.5:
         return 0.0
-    radius = sigma * float(scipy.special.ndtri(p_lower)) / lipschitz
-    return max(0.0, radius * (1.0 - _NORMAL_MARGIN))
+    latent_radius = sigma * float(scipy.special.ndtri(p_lower)) * (1.0 - _NORMAL_MARGIN)
+    return max(0.0, (latent_radius - loss) / lipschitz * (1.0 - _NORMAL_MARGIN))
 
 
 def majority_is_significant(first, second, alpha):

@@ -49,32 +49,65 @@ def stream(seed, image, purpose):
     return tf.concat([start.key, start.counter], axis=0)
 
 
-def packed_normal(streams, firsts, counts, shape):
-    """Returns samples of several streams, one after the other.
+def packed(draw, streams, firsts, counts, shape):
+    """Draws samples of several streams, one after the other.
 
     Args:
+        draw: function of (stream, first, samples) that returns noise float32 [samples, *shape] and
+            what of it is usable, bool [samples].
         streams: uint64 tensor [requests, 3].
         firsts: int64 tensor [requests], number of the first sample of each request.
         counts: int64 tensor [requests], how many of each.
         shape: static shape of one sample.
 
     Returns:
-        float32 tensor [sum of counts, *shape], as `standard_normal` gives them.
+        What `draw` returns, for all requests together.
     """
     requests = tf.shape(streams)[0]
     samples = tf.TensorArray(tf.float32, requests, infer_shape=False, element_shape=[None, *shape])
-    _, samples = tf.while_loop(
-        lambda index, _: index < requests,
-        lambda index, samples: (
-            index + 1,
-            samples.write(
-                index, standard_normal(streams[index], firsts[index], counts[index], shape)
-            ),
-        ),
-        (0, samples),
+    usable = tf.TensorArray(tf.bool, requests, infer_shape=False, element_shape=[None])
+
+    def one_request(index, samples, usable):
+        drawn, fit = draw(streams[index], firsts[index], counts[index])
+        return index + 1, samples.write(index, drawn), usable.write(index, fit)
+
+    _, samples, usable = tf.while_loop(
+        lambda index, *_: index < requests,
+        one_request,
+        (0, samples, usable),
         parallel_iterations=1,
     )
-    return samples.concat()
+    return samples.concat(), usable.concat()
+
+
+def uniform_pairs(stream, first, samples, size):
+    """Returns two random integers of 32 bits for each value of samples of a stream.
+
+    Args:
+        stream: uint64 tensor [3], see `stream`.
+        first: int64 scalar tensor, number of the first sample.
+        samples: int or int64 scalar tensor, how many.
+        size: int, values of one sample.
+
+    Returns:
+        Two uint32 tensors [samples, size].
+    """
+    # Whole values of the counter for every sample.
+    integers = -(-2 * size // _INTEGERS_PER_COUNT) * _INTEGERS_PER_COUNT
+    bits = _uniform_integers(stream, first, samples, integers)
+    return bits[:, :size], bits[:, size : 2 * size]
+
+
+def _uniform_integers(stream, first, samples, integers):
+    # The low word of the counter starts at zero and never comes near its end.
+    offset = tf.cast(tf.cast(first, tf.int64) * (integers // _INTEGERS_PER_COUNT), tf.uint64)
+    return tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=[samples, integers],
+        key=stream[:1],
+        counter=tf.stack([stream[1] + offset, stream[2]]),
+        alg=_PHILOX,
+        dtype=tf.uint32,
+    )
 
 
 def standard_normal(stream, first, samples, shape):
@@ -93,15 +126,7 @@ def standard_normal(stream, first, samples, shape):
     """
     size = math.prod(shape)
     integers = -(-size // _INTEGERS_PER_BLOCK) * _INTEGERS_PER_BLOCK
-    # The low word of the counter starts at zero and never comes near its end.
-    offset = tf.cast(tf.cast(first, tf.int64) * (integers // _INTEGERS_PER_COUNT), tf.uint64)
-    bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
-        shape=[samples, integers],
-        key=stream[:1],
-        counter=tf.stack([stream[1] + offset, stream[2]]),
-        alg=_PHILOX,
-        dtype=tf.uint32,
-    )
+    bits = _uniform_integers(stream, first, samples, integers)
     lengths, angles = tf.split(tf.cast(bits, tf.float32), 2, axis=1)
     # Half a unit keeps the logarithm finite.
     lengths = tf.sqrt(-2.0 * tf.math.log((lengths + 0.5) * np.float32(2.0**-32)))

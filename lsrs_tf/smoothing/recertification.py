@@ -32,7 +32,9 @@ def recertify(result, alpha):
             "the alpha at which they were taken. Certify again, or use method='fixed'."
         )
     certificates = [
-        recertified(selection, counts, result.n, alpha, result.sigma, result.lipschitz)
+        recertified(
+            selection, counts, result.n, alpha, result.sigma, result.lipschitz, result.radius_loss
+        )
         for selection, counts in zip(result.selection_counts, result.counts, strict=True)
     ]
     labels, radii, p_lower = zip(*certificates, strict=True) if certificates else ((), (), ())
@@ -45,7 +47,7 @@ def recertify(result, alpha):
     )
 
 
-def recertified(selection_counts, counts, n, alpha, sigma, lipschitz):
+def recertified(selection_counts, counts, n, alpha, sigma, lipschitz, radius_loss):
     """Returns (label, radius, p_lower) of votes with a fixed number of samples.
 
     Args:
@@ -55,8 +57,9 @@ def recertified(selection_counts, counts, n, alpha, sigma, lipschitz):
         alpha: float in (0, 1).
         sigma: float, standard deviation of the noise in the latent.
         lipschitz: float, upper bound of the encoder's Lipschitz constant.
+        radius_loss: float, by how much rounding lowers a radius in the latent.
     """
     label = int(np.argmax(selection_counts))
     p_lower = confidence.lower_confidence_bound(int(counts[label]), n, alpha)
-    radius = confidence.certified_radius(p_lower, sigma, lipschitz)
+    radius = confidence.certified_radius(p_lower, sigma, lipschitz, radius_loss)
     return label if radius > 0 else -1, radius, p_lower

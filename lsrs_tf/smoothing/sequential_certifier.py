@@ -5,8 +5,9 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from lsrs_tf.smoothing import noise
 from lsrs_tf.smoothing.images import checked_image
+from lsrs_tf.smoothing.noise import ESTIMATION, SELECTION
+from lsrs_tf.smoothing.noise import stream as noise_stream
 from lsrs_tf.smoothing.sequential import probability_needed, sequential_test
 from lsrs_tf.smoothing.settings import checked_certification_settings, checked_seed
 from lsrs_tf.smoothing.smoothed_classifier import SmoothedClassifier
@@ -34,6 +35,7 @@ class SequentialCertifier:
         batch_size: int, noisy samples in one pass of the head.
         jit_compile: bool, whether XLA compiles the passes of the head, or None for where it pays:
             on a GPU.
+        noise: 'float32' or 'exact', see `lsrs_tf.certify`.
 
     Attributes:
         classifier: the `SmoothedClassifier`.
@@ -54,14 +56,20 @@ class SequentialCertifier:
         seed=0,
         batch_size=256,
         jit_compile=None,
+        noise="float32",
     ):
         self.n0, self.n, self.alpha = checked_certification_settings(n0, n, alpha)
         self.seed = checked_seed(seed)
         self.target_radii = checked_target_radii(target_radii)
-        self.classifier = SmoothedClassifier(model, sigma, batch_size, jit_compile)
+        self.classifier = SmoothedClassifier(model, sigma, batch_size, jit_compile, noise)
         self._tests = [
             sequential_test(
-                probability_needed(radius, self.classifier.sigma, self.classifier.lipschitz),
+                probability_needed(
+                    radius,
+                    self.classifier.sigma,
+                    self.classifier.lipschitz,
+                    self.classifier.radius_loss,
+                ),
                 self.n,
                 self.alpha,
             )
@@ -148,7 +156,7 @@ class _Active:
             certifier.classifier.num_classes,
         )
         self.certificate = None
-        self.stream = self._stream(noise.SELECTION)
+        self.stream = self._stream(SELECTION)
         self.seconds = time.perf_counter() - start
 
     @property
@@ -162,11 +170,11 @@ class _Active:
         if self.undecided.selecting:
             return
         if was_selecting:
-            self.stream = self._stream(noise.ESTIMATION)
+            self.stream = self._stream(ESTIMATION)
         self.certificate = self.undecided.certificate()
 
     def _stream(self, purpose):
-        return noise.stream(self._certifier.seed, self._image, purpose)
+        return noise_stream(self._certifier.seed, self._image, purpose)
 
 
 def checked_target_radii(target_radii):

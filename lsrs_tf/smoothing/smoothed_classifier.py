@@ -4,7 +4,10 @@ import tensorflow as tf
 from lsrs_tf.layers import xla
 from lsrs_tf.lipschitz import lipschitz_bound
 from lsrs_tf.models.latent_smoothing import checked_sigma, smoothed_parts
-from lsrs_tf.smoothing import noise, votes
+from lsrs_tf.smoothing import votes
+from lsrs_tf.smoothing.noise import SELECTION
+from lsrs_tf.smoothing.noise import stream as noise_stream
+from lsrs_tf.smoothing.noise_models import noise_model
 from lsrs_tf.smoothing.settings import checked_count
 
 
@@ -22,12 +25,15 @@ class SmoothedClassifier:
         batch_size: int, noisy samples in one pass of the head.
         jit_compile: bool, whether XLA compiles the passes of the head, or None for where it pays:
             on a GPU.
+        noise: 'float32' or 'exact', see `Float32Noise` and `ExactNoise`.
 
     Attributes:
         image_shape: tuple, (height, width, channels).
         latent_shape: tuple, the shape of one latent.
         num_classes: int.
         sigma: float, the standard deviation as the noise has it in float32.
+        noise: the `Float32Noise` or `ExactNoise`.
+        radius_loss: float, by how much rounding lowers a radius in the latent.
         lipschitz: float, upper bound of the encoder's Lipschitz constant.
         encoder: the frozen encoder.
 
@@ -36,11 +42,10 @@ class SmoothedClassifier:
             give [batch, classes].
     """
 
-    def __init__(self, model, sigma=None, batch_size=256, jit_compile=None):
+    def __init__(self, model, sigma=None, batch_size=256, jit_compile=None, noise="float32"):
         _, self._head = smoothed_parts(model)
         sigma = checked_sigma(model.sigma if sigma is None else sigma)
-        # The noise is float32, and so is its standard deviation: the radius must use that one.
-        self.sigma = float(np.float32(sigma))
+        make_noise = noise_model(noise)
         self.batch_size = checked_count(batch_size, "batch_size")
         self.encoder = model.freeze_encoder()
         self.lipschitz = lipschitz_bound(self.encoder)
@@ -51,6 +56,10 @@ class SmoothedClassifier:
                 "The encoder must know the size of its images and latents. Received: images "
                 f"{self.image_shape}, latents {self.latent_shape}."
             )
+        self.noise = make_noise(sigma, self.latent_shape)
+        # The noise is float32, and so is its standard deviation: the radius must use that one.
+        self.sigma = self.noise.sigma
+        self.radius_loss = self.noise.radius_loss(self.lipschitz)
         self.num_classes = self._checked_num_classes()
         jit_compile = xla.worthwhile() if jit_compile is None else jit_compile
         self._count_chunk = tf.function(self._votes_of_chunk, jit_compile=jit_compile)
@@ -121,11 +130,11 @@ class SmoothedClassifier:
 
     def warm_up(self):
         """Traces and compiles, so that the time of the first image is that of any other."""
-        self.count(np.zeros(self.image_shape, np.float32), [(noise.SELECTION, 1)], seed=0)
+        self.count(np.zeros(self.image_shape, np.float32), [(SELECTION, 1)], seed=0)
 
     def latent(self, image):
         """Returns the float32 latent of one image, a tensor of `image_shape`; for use in graphs."""
-        return tf.cast(self.encoder(image[tf.newaxis], training=False)[0], tf.float32)
+        return self.noise.prepared(self.encoder(image[tf.newaxis], training=False)[0])
 
     def votes(self, image, latent, seed, purpose, samples):
         """Counts votes for one latent; for use in graphs.
@@ -140,7 +149,7 @@ class SmoothedClassifier:
         Returns:
             int64 tensor [classes].
         """
-        stream = noise.stream(seed, image, purpose)
+        stream = noise_stream(seed, image, purpose)
         return votes.count_votes(
             lambda first, last: self._count_chunk(latent, stream, first, last),
             samples,
@@ -153,7 +162,7 @@ class SmoothedClassifier:
         return votes.chunk_votes(
             lambda noisy: self._head(noisy, training=False),
             latent,
-            self.sigma,
+            self.noise.draw,
             stream,
             first,
             last,
@@ -162,7 +171,7 @@ class SmoothedClassifier:
 
     def _packed_votes(self, latents, streams, firsts, counts):
         return votes.packed_votes(
-            self._votes_of_rows, latents, self.sigma, streams, firsts, counts, self.batch_size
+            self._votes_of_rows, latents, self.noise.draw, streams, firsts, counts, self.batch_size
         )
 
     def _head_votes(self, noisy):

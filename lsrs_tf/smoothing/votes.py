@@ -23,7 +23,7 @@ def votes_of(logits):
     return largest & alone & finite
 
 
-def chunk_votes(head, latent, sigma, stream, first, last, chunk_size):
+def chunk_votes(head, latent, draw, stream, first, last, chunk_size):
     """Counts the votes of samples `first` to `first + chunk_size - 1`, those before `last` only.
 
     The shape of the work is the same for every chunk, full or not.
@@ -31,7 +31,8 @@ def chunk_votes(head, latent, sigma, stream, first, last, chunk_size):
     Args:
         head: callable from float32 [chunk_size, *latent shape] to logits [chunk_size, classes].
         latent: float32 tensor of one latent, of a static shape.
-        sigma: float, standard deviation of the noise.
+        draw: function of (stream, first, samples) that returns noise float32 [samples, *latent
+            shape] and what of it is usable, bool [samples]; the rest counts for no class.
         stream: uint64 tensor [3], see `noise.stream`.
         first: int64 scalar tensor.
         last: int64 scalar tensor.
@@ -40,13 +41,13 @@ def chunk_votes(head, latent, sigma, stream, first, last, chunk_size):
     Returns:
         int64 tensor [classes].
     """
-    noisy = latent + sigma * noise.standard_normal(stream, first, chunk_size, latent.shape)
-    wanted = tf.range(chunk_size, dtype=tf.int64) < last - first
-    votes = votes_of(head(noisy)) & wanted[:, tf.newaxis]
+    drawn, usable = draw(stream, first, chunk_size)
+    wanted = usable & (tf.range(chunk_size, dtype=tf.int64) < last - first)
+    votes = votes_of(head(latent + drawn)) & wanted[:, tf.newaxis]
     return tf.reduce_sum(tf.cast(votes, tf.int64), axis=0)
 
 
-def packed_votes(votes_of_rows, latents, sigma, streams, firsts, counts, chunk_size):
+def packed_votes(votes_of_rows, latents, draw, streams, firsts, counts, chunk_size):
     """Counts the votes of samples of several latents in one pass of the head.
 
     The shape of the work is the same for every pass, full or not.
@@ -55,7 +56,7 @@ def packed_votes(votes_of_rows, latents, sigma, streams, firsts, counts, chunk_s
         votes_of_rows: callable from noisy latents float32 [chunk_size, *latent shape] to votes,
             see `votes_of`.
         latents: float32 tensor [requests, *latent shape].
-        sigma: float, standard deviation of the noise.
+        draw: as for `chunk_votes`.
         streams: uint64 tensor [requests, 3], see `noise.stream`.
         firsts: int64 tensor [requests], number of the first sample of each request.
         counts: int64 tensor [requests], how many of each, `chunk_size` together at most.
@@ -66,13 +67,13 @@ def packed_votes(votes_of_rows, latents, sigma, streams, firsts, counts, chunk_s
     """
     shape = latents.shape[1:]
     owners = tf.repeat(tf.range(tf.shape(counts)[0]), counts)
-    noisy = tf.gather(latents, owners) + sigma * noise.packed_normal(streams, firsts, counts, shape)
+    drawn, usable = noise.packed(draw, streams, firsts, counts, shape)
+    noisy = tf.gather(latents, owners) + drawn
     used = tf.shape(noisy)[0]
     padding = [[0, chunk_size - used], *[[0, 0]] * shape.rank]
     votes = votes_of_rows(tf.ensure_shape(tf.pad(noisy, padding), [chunk_size, *shape]))
-    return tf.math.unsorted_segment_sum(
-        tf.cast(votes[:used], tf.int64), owners, tf.shape(counts)[0]
-    )
+    votes = votes[:used] & usable[:, tf.newaxis]
+    return tf.math.unsorted_segment_sum(tf.cast(votes, tf.int64), owners, tf.shape(counts)[0])
 
 
 def count_votes(count_chunk, samples, chunk_size, num_classes):

@@ -70,11 +70,26 @@ def test_negative_and_large_seeds_are_seeds():
 def test_packed_samples_are_those_of_their_streams():
     streams = [_stream(), _stream(seed=1), _stream(value=0.25)]
     firsts, counts = [0, 7, 300], [5, 1, 9]
-    packed = tf.function(noise.packed_normal, autograph=False)(
-        tf.stack(streams), tf.constant(firsts, tf.int64), tf.constant(counts, tf.int64), (2, 3)
-    )
+
+    def draw(stream, first, samples):
+        normal = noise.standard_normal(stream, first, samples, (2, 3))
+        return normal, normal[:, 0, 0] > 0
+
+    packed, usable = tf.function(
+        lambda *arguments: noise.packed(draw, *arguments, (2, 3)), autograph=False
+    )(tf.stack(streams), tf.constant(firsts, tf.int64), tf.constant(counts, tf.int64))
     expected = [
         noise.standard_normal(stream, first, count, (2, 3))
         for stream, first, count in zip(streams, firsts, counts, strict=True)
     ]
     np.testing.assert_array_equal(packed, np.concatenate(expected))
+    np.testing.assert_array_equal(usable, np.concatenate(expected)[:, 0, 0] > 0)
+
+
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_integers_of_a_sample_are_the_same_whatever_is_drawn_with_it(size):
+    whole = np.stack(noise.uniform_pairs(_stream(), 0, 30, size))
+    parts = [np.stack(noise.uniform_pairs(_stream(), first, 10, size)) for first in (0, 10, 20)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+    assert whole.shape == (2, 30, size)
+    assert len(np.unique(whole)) == whole.size

@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from lsrs_tf.smoothing import noise, votes
+from lsrs_tf.smoothing.float32_noise import Float32Noise
 
 
 def test_doubtful_rows_vote_for_no_class():
@@ -35,8 +36,9 @@ def test_exactly_the_wanted_samples_are_counted(samples, chunk_size):
     def head(noisy):
         return noisy
 
+    draw = Float32Noise(2.0, (2,)).draw
     counts = votes.count_votes(
-        lambda first, last: votes.chunk_votes(head, latent, 2.0, stream, first, last, chunk_size),
+        lambda first, last: votes.chunk_votes(head, latent, draw, stream, first, last, chunk_size),
         samples,
         chunk_size,
         2,
@@ -44,3 +46,29 @@ def test_exactly_the_wanted_samples_are_counted(samples, chunk_size):
     draws = noise.standard_normal(stream, 0, samples, (2,)).numpy()
     noisy = np.array([0.5, 0.0], np.float32) + np.float32(2.0) * draws
     np.testing.assert_array_equal(counts, np.bincount(noisy.argmax(axis=1), minlength=2))
+
+
+def test_unusable_samples_count_for_no_class():
+    def draw(stream, first, samples):
+        numbers = tf.range(first, first + samples)
+        return tf.zeros([samples, 2]), numbers % 3 > 0
+
+    latent = tf.constant([1.0, 0.0])
+    counts = votes.count_votes(
+        lambda first, last: votes.chunk_votes(lambda x: x, latent, draw, None, first, last, 7),
+        tf.constant(30, tf.int64),
+        7,
+        2,
+    )
+    np.testing.assert_array_equal(counts, [20, 0])
+    streams = noise.stream(0, tf.zeros([1]), noise.ESTIMATION)[tf.newaxis]
+    packed = votes.packed_votes(
+        votes.votes_of,
+        tf.stack([latent, latent[::-1]]),
+        draw,
+        tf.repeat(streams, 2, axis=0),
+        tf.constant([0, 3], tf.int64),
+        tf.constant([3, 3], tf.int64),
+        10,
+    )
+    np.testing.assert_array_equal(packed, [[2, 0], [0, 2]])
