@@ -64,6 +64,7 @@ def main(argv):
         flag.seed,
         flag.certify_batch_size,
         flag.noise,
+        flag.images_per_draw,
     )
     following = f"report {path}" if shard is None else f"merge --run_dir={flag.run_dir}"
     print(f"Wrote {path}. Next: python -m experiments.{following}")

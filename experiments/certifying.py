@@ -45,6 +45,7 @@ def certify_test_images(
     seed,
     batch_size,
     noise="float32",
+    images_per_draw=1,
 ):
     """Certifies test images into a file, leaving out those that it holds already.
 
@@ -63,9 +64,10 @@ def certify_test_images(
         seed: int, seed of the noise.
         batch_size: int, noisy samples in one pass of the head.
         noise: 'float32' or 'exact', see `lsrs_tf.certify`.
+        images_per_draw: int, images that share their noise, see `lsrs_tf.certify`.
     """
     certifier = make_certifier(
-        model, method, target_radii, sigma, n0, n, alpha, seed, batch_size, noise
+        model, method, target_radii, sigma, n0, n, alpha, seed, batch_size, noise, images_per_draw
     )
     classifier = certifier.classifier
     settings = {
@@ -79,6 +81,8 @@ def certify_test_images(
         "alpha": certifier.alpha,
         "seed": certifier.seed,
         "noise": noise,
+        # Shared noise is the same for any number of images.
+        "shared_noise": int(images_per_draw > 1),
         "radius_loss": classifier.radius_loss,
         "lipschitz": classifier.lipschitz,
         "model": fingerprint(model),

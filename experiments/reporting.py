@@ -27,6 +27,7 @@ _SETTINGS = (
     "alpha",
     "seed",
     "noise",
+    "shared_noise",
     "radius_loss",
     "lipschitz",
     "model",

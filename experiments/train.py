@@ -116,6 +116,7 @@ def main(argv):
             flag.seed,
             flag.certify_batch_size,
             flag.noise,
+            flag.images_per_draw,
         )
         print(f"Wrote {run.certified}.")
     if flag.report:

@@ -28,6 +28,7 @@ def certify(
     method="fixed",
     target_radii=None,
     noise="float32",
+    images_per_draw=1,
 ):
     """Certifies images: labels that no small perturbation can change, and how small.
 
@@ -55,6 +56,10 @@ def certify(
         noise: 'float32' for the customary noise, whose rounding is not in the proof, or 'exact'
             for noise on a grid that makes the certificate hold for the classifier as it is
             computed; it takes longer, and the radius loses up to .004 / L to the grid.
+        images_per_draw: int, images that share their noise in a pass of the head, for 'fixed' only;
+            16 of a `batch_size` of 256, say, saves most of the time that noise takes. Above 1 all
+            images get the same noise. Each certificate is as valid as before, but whether they are
+            wrong is not independent any more.
 
     Returns:
         A `CertificationResult`.
@@ -64,7 +69,7 @@ def certify(
             bound.
     """
     certifier = make_certifier(
-        model, method, target_radii, sigma, n0, n, alpha, seed, batch_size, noise
+        model, method, target_radii, sigma, n0, n, alpha, seed, batch_size, noise, images_per_draw
     )
     classifier = certifier.classifier
     found = {
@@ -109,14 +114,30 @@ def make_certifier(
     seed=0,
     batch_size=256,
     noise="float32",
+    images_per_draw=1,
 ):
     """Returns a `Certifier` or a `SequentialCertifier`; for arguments see `certify`."""
     check_method(method, target_radii)
+    if method == "sequential" and images_per_draw != 1:
+        raise ValueError(
+            "`images_per_draw` belongs to `method='fixed'`: with sequential tests images need "
+            f"different samples. Received: images_per_draw={images_per_draw!r}"
+        )
     if method == "sequential":
         return SequentialCertifier(
             model, target_radii, sigma, n0, n, alpha, seed, batch_size, noise=noise
         )
-    return Certifier(model, sigma, n0, n, alpha, seed, batch_size, noise=noise)
+    return Certifier(
+        model,
+        sigma,
+        n0,
+        n,
+        alpha,
+        seed,
+        batch_size,
+        noise=noise,
+        images_per_draw=images_per_draw,
+    )
 
 
 def check_method(method, target_radii):

@@ -1,10 +1,15 @@
+import itertools
 import time
 
 from lsrs_tf.smoothing.certificate import Certificate
 from lsrs_tf.smoothing.images import checked_image
 from lsrs_tf.smoothing.noise import ESTIMATION, SELECTION
 from lsrs_tf.smoothing.recertification import recertified
-from lsrs_tf.smoothing.settings import checked_certification_settings, checked_seed
+from lsrs_tf.smoothing.settings import (
+    checked_certification_settings,
+    checked_count,
+    checked_seed,
+)
 from lsrs_tf.smoothing.smoothed_classifier import SmoothedClassifier
 
 
@@ -28,6 +33,7 @@ class Certifier:
         jit_compile: bool, whether XLA compiles the passes of the head, or None for where it pays:
             on a GPU.
         noise: 'float32' or 'exact', see `lsrs_tf.certify`.
+        images_per_draw: int, images that share their noise, see `lsrs_tf.certify`.
 
     Attributes:
         classifier: the `SmoothedClassifier`.
@@ -47,9 +53,16 @@ class Certifier:
         batch_size=256,
         jit_compile=None,
         noise="float32",
+        images_per_draw=1,
     ):
         self.n0, self.n, self.alpha = checked_certification_settings(n0, n, alpha)
         self.seed = checked_seed(seed)
+        self._images_per_draw = checked_count(images_per_draw, "images_per_draw")
+        if self._images_per_draw > checked_count(batch_size, "batch_size"):
+            raise ValueError(
+                "`images_per_draw` must be at most `batch_size`, the noisy samples in one pass of "
+                f"the head. Received: images_per_draw={images_per_draw}, batch_size={batch_size}"
+            )
         self.classifier = SmoothedClassifier(model, sigma, batch_size, jit_compile, noise)
 
     def certify(self, image):
@@ -58,7 +71,7 @@ class Certifier:
         Raises:
             ValueError: if the image is not valid, see `images.checked_image`.
         """
-        return self._certificate(checked_image(image, self.classifier.image_shape, 0))
+        return self._certificate_of_image(checked_image(image, self.classifier.image_shape, 0))
 
     def certify_each(self, keys_and_images):
         """Yields certificates in the order of the images.
@@ -69,15 +82,36 @@ class Certifier:
         Yields:
             (key, `Certificate`, seconds that went into it).
         """
-        for key, image in keys_and_images:
+        if self._images_per_draw == 1:
+            for key, image in keys_and_images:
+                start = time.perf_counter()
+                certificate = self._certificate_of_image(image)
+                yield key, certificate, time.perf_counter() - start
+            return
+        waiting = iter(keys_and_images)
+        while group := list(itertools.islice(waiting, self._images_per_draw)):
             start = time.perf_counter()
-            certificate = self._certificate(image)
-            yield key, certificate, time.perf_counter() - start
+            certificates = self._certificates_of_group([image for _, image in group])
+            seconds = (time.perf_counter() - start) / len(group)
+            for (key, _), certificate in zip(group, certificates, strict=True):
+                yield key, certificate, seconds
 
-    def _certificate(self, image):
-        selection_counts, counts = self.classifier.count(
-            image, [(SELECTION, self.n0), (ESTIMATION, self.n)], self.seed
+    def _certificate_of_image(self, image):
+        if self._images_per_draw > 1:
+            return self._certificates_of_group([image])[0]
+        return self._certificate(
+            *self.classifier.count(image, [(SELECTION, self.n0), (ESTIMATION, self.n)], self.seed)
         )
+
+    def _certificates_of_group(self, images):
+        latents = [self.classifier.encode(image) for image in images]
+        selection_counts, counts = (
+            self.classifier.count_shared(latents, purpose, samples, self.seed)
+            for purpose, samples in ((SELECTION, self.n0), (ESTIMATION, self.n))
+        )
+        return list(map(self._certificate, selection_counts, counts))
+
+    def _certificate(self, selection_counts, counts):
         label, radius, p_lower = recertified(
             selection_counts,
             counts,

@@ -16,6 +16,8 @@ import tensorflow as tf
 SELECTION = 0
 ESTIMATION = 1
 PREDICTION = 2
+# Added to a purpose where images share their noise.
+_SHARED = 16
 
 _PHILOX = 1
 # Philox makes four 32-bit integers for each value of its counter.
@@ -47,6 +49,14 @@ def stream(seed, image, purpose):
     )
     start = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seeds)
     return tf.concat([start.key, start.counter], axis=0)
+
+
+def shared_stream(seed, purpose):
+    """Returns the random stream that all images share for one purpose, where they share noise.
+
+    It is disjoint from the streams of single images for other purposes; arguments as for `stream`.
+    """
+    return stream(seed, tf.zeros([1]), tf.cast(purpose, tf.int64) + _SHARED)
 
 
 def packed(draw, streams, firsts, counts, shape):

@@ -5,7 +5,7 @@ from lsrs_tf.layers import xla
 from lsrs_tf.lipschitz import lipschitz_bound
 from lsrs_tf.models.latent_smoothing import checked_sigma, smoothed_parts
 from lsrs_tf.smoothing import votes
-from lsrs_tf.smoothing.noise import SELECTION
+from lsrs_tf.smoothing.noise import SELECTION, shared_stream
 from lsrs_tf.smoothing.noise import stream as noise_stream
 from lsrs_tf.smoothing.noise_models import noise_model
 from lsrs_tf.smoothing.settings import checked_count
@@ -73,6 +73,8 @@ class SmoothedClassifier:
         self._count = tf.function(self.votes).get_concrete_function(
             image, latent, scalar, scalar, scalar
         )
+        # Traced for each number of images, which is a constant but for the last ones.
+        self._count_shared = tf.function(self._shared_votes)
         several = tf.TensorSpec([None], tf.int64)
         self._count_packed = tf.function(
             self._packed_votes,
@@ -128,6 +130,27 @@ class SmoothedClassifier:
             tf.constant(counts, tf.int64),
         ).numpy()
 
+    def count_shared(self, latents, purpose, samples, seed):
+        """Counts the votes of noisy copies of several images that share their noise.
+
+        The votes of an image are the same whichever images are counted with it.
+
+        Args:
+            latents: list of float32 tensors of `latent_shape`, at most `batch_size` of them.
+            purpose: see `noise.shared_stream`.
+            samples: int, noisy copies of each.
+            seed: int.
+
+        Returns:
+            int64 array [len(latents), classes].
+        """
+        return self._count_shared(
+            tf.stack(latents),
+            tf.constant(seed, tf.int64),
+            tf.constant(purpose, tf.int64),
+            tf.constant(samples, tf.int64),
+        ).numpy()
+
     def warm_up(self):
         """Traces and compiles, so that the time of the first image is that of any other."""
         self.count(np.zeros(self.image_shape, np.float32), [(SELECTION, 1)], seed=0)
@@ -154,7 +177,7 @@ class SmoothedClassifier:
             lambda first, last: self._count_chunk(latent, stream, first, last),
             samples,
             self.batch_size,
-            self.num_classes,
+            [self.num_classes],
         )
 
     def _votes_of_chunk(self, latent, stream, first, last):
@@ -172,6 +195,19 @@ class SmoothedClassifier:
     def _packed_votes(self, latents, streams, firsts, counts):
         return votes.packed_votes(
             self._votes_of_rows, latents, self.noise.draw, streams, firsts, counts, self.batch_size
+        )
+
+    def _shared_votes(self, latents, seed, purpose, samples):
+        images = latents.shape[0]
+        samples_of_pass = self.batch_size // images
+        stream = shared_stream(seed, purpose)
+        return votes.count_votes(
+            lambda first, last: votes.shared_votes(
+                self._votes_of_rows, latents, self.noise.draw, stream, first, last, samples_of_pass
+            ),
+            samples,
+            samples_of_pass,
+            [images, self.num_classes],
         )
 
     def _head_votes(self, noisy):

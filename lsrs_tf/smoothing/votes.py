@@ -47,6 +47,30 @@ def chunk_votes(head, latent, draw, stream, first, last, chunk_size):
     return tf.reduce_sum(tf.cast(votes, tf.int64), axis=0)
 
 
+def shared_votes(votes_of_rows, latents, draw, stream, first, last, samples):
+    """Counts the votes of samples `first` to `first + samples - 1` that several latents share.
+
+    Args:
+        votes_of_rows: callable from noisy latents float32 [images * samples, *latent shape] to
+            votes, see `votes_of`.
+        latents: float32 tensor [images, *latent shape] of a static shape.
+        draw: as for `chunk_votes`.
+        stream: uint64 tensor [3], see `noise.shared_stream`.
+        first: int64 scalar tensor.
+        last: int64 scalar tensor; samples from here on do not count.
+        samples: int.
+
+    Returns:
+        int64 tensor [images, classes].
+    """
+    drawn, usable = draw(stream, first, samples)
+    noisy = latents[:, tf.newaxis] + drawn[tf.newaxis]
+    votes = votes_of_rows(tf.reshape(noisy, [-1, *latents.shape[1:]]))
+    votes = tf.reshape(votes, [latents.shape[0], samples, votes.shape[-1]])
+    wanted = usable & (tf.range(samples, dtype=tf.int64) < last - first)
+    return tf.reduce_sum(tf.cast(votes & wanted[:, tf.newaxis], tf.int64), axis=1)
+
+
 def packed_votes(votes_of_rows, latents, draw, streams, firsts, counts, chunk_size):
     """Counts the votes of samples of several latents in one pass of the head.
 
@@ -76,25 +100,25 @@ def packed_votes(votes_of_rows, latents, draw, streams, firsts, counts, chunk_si
     return tf.math.unsorted_segment_sum(tf.cast(votes, tf.int64), owners, tf.shape(counts)[0])
 
 
-def count_votes(count_chunk, samples, chunk_size, num_classes):
+def count_votes(count_chunk, samples, chunk_size, shape):
     """Adds up the votes of samples 0 to `samples - 1`, one chunk after the other.
 
     The memory does not depend on the number of samples.
 
     Args:
-        count_chunk: callable (first, last) -> int64 [classes], see `chunk_votes`.
+        count_chunk: callable (first, last) -> int64 [*shape], see `chunk_votes`, `shared_votes`.
         samples: int64 scalar tensor.
-        chunk_size: int.
-        num_classes: int.
+        chunk_size: int, samples in one chunk.
+        shape: list of ints, the shape of the counts: [classes], or [images, classes].
 
     Returns:
-        int64 tensor [classes].
+        int64 tensor [*shape].
     """
     samples = tf.cast(samples, tf.int64)
     _, counts = tf.while_loop(
         lambda first, counts: first < samples,
         lambda first, counts: (first + chunk_size, counts + count_chunk(first, samples)),
-        (tf.zeros([], tf.int64), tf.zeros([num_classes], tf.int64)),
+        (tf.zeros([], tf.int64), tf.zeros(shape, tf.int64)),
         # One chunk at a time, or the memory would grow.
         parallel_iterations=1,
     )

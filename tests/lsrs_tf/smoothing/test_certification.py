@@ -206,3 +206,44 @@ def test_sequential_method_answers_at_the_target_radii():
 def test_methods_and_radii_must_go_together(arguments, message):
     with pytest.raises(ValueError, match=message):
         _certify(_model(), _images(), **arguments)
+
+
+@pytest.mark.parametrize("noise", ["float32", "exact"])
+def test_shared_noise_gives_counts_that_depend_on_image_and_seed_alone(noise):
+    model, images = _model(), _images(5)
+    result = _certify(model, images, images_per_draw=2, noise=noise)
+    np.testing.assert_array_equal(result.counts.sum(axis=1), 300)
+    for images_per_draw, batch_size in ((2, 50), (3, 64), (5, 256)):
+        other = _certify(
+            model, images, images_per_draw=images_per_draw, batch_size=batch_size, noise=noise
+        )
+        np.testing.assert_array_equal(other.counts, result.counts)
+        np.testing.assert_array_equal(other.selection_counts, result.selection_counts)
+    order = [4, 1, 1, 0]
+    again = _certify(model, images[order], images_per_draw=2, noise=noise)
+    np.testing.assert_array_equal(again.counts, result.counts[order])
+    own = _certify(model, images, noise=noise)
+    assert (own.counts != result.counts).any()
+    assert (_certify(model, images, images_per_draw=2, seed=1, noise=noise).counts
+            != result.counts).any()  # fmt: skip
+
+
+def test_equal_images_get_equal_shared_noise_and_others_too():
+    # One pixel against a threshold: with shared noise the votes are ordered as the pixels are.
+    model = threshold_model(0.25, 0.25)
+    pixels = np.linspace(0.2, 0.3, 6, dtype=np.float32).reshape(-1, 1, 1, 1)
+    shared = _certify(model, pixels, images_per_draw=3, n=1_000).counts[:, 1]
+    assert np.all(np.diff(shared) >= 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"images_per_draw": 0}, "images_per_draw"),
+        ({"images_per_draw": 300}, "at most `batch_size`"),
+        ({"images_per_draw": 2, "method": "sequential", "target_radii": 0.1}, "method='fixed'"),
+    ],
+)
+def test_images_per_draw_is_checked(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        _certify(_model(), _images(), **arguments)

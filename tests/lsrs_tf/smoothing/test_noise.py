@@ -53,9 +53,13 @@ def test_streams_of_seed_image_and_purpose_differ():
         _stream(value=0.25),
         _stream(purpose=noise.SELECTION),
         _stream(purpose=noise.PREDICTION),
+        noise.shared_stream(0, noise.SELECTION),
+        noise.shared_stream(0, noise.ESTIMATION),
+        noise.shared_stream(1, noise.ESTIMATION),
     ]
     draws = [noise.standard_normal(stream, 0, 100, (10,)).numpy().ravel() for stream in streams]
-    assert len(np.unique(np.concatenate(draws))) == 5 * 1000
+    # A few of so many float32 numbers may be equal by chance; equal streams would share a thousand.
+    assert len(np.unique(np.concatenate(draws))) > 8 * 1000 - 10
     np.testing.assert_array_equal(_stream(), streams[0])
 
 

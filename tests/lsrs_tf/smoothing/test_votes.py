@@ -41,7 +41,7 @@ def test_exactly_the_wanted_samples_are_counted(samples, chunk_size):
         lambda first, last: votes.chunk_votes(head, latent, draw, stream, first, last, chunk_size),
         samples,
         chunk_size,
-        2,
+        [2],
     ).numpy()
     draws = noise.standard_normal(stream, 0, samples, (2,)).numpy()
     noisy = np.array([0.5, 0.0], np.float32) + np.float32(2.0) * draws
@@ -58,7 +58,7 @@ def test_unusable_samples_count_for_no_class():
         lambda first, last: votes.chunk_votes(lambda x: x, latent, draw, None, first, last, 7),
         tf.constant(30, tf.int64),
         7,
-        2,
+        [2],
     )
     np.testing.assert_array_equal(counts, [20, 0])
     streams = noise.stream(0, tf.zeros([1]), noise.ESTIMATION)[tf.newaxis]
@@ -72,3 +72,21 @@ def test_unusable_samples_count_for_no_class():
         10,
     )
     np.testing.assert_array_equal(packed, [[2, 0], [0, 2]])
+
+
+def test_shared_noise_is_added_to_every_latent():
+    stream = noise.shared_stream(0, noise.ESTIMATION)
+    draw = Float32Noise(2.0, (2,)).draw
+    latents = tf.constant([[0.5, 0.0], [0.0, 0.5], [5.0, 0.0]])
+    counts = votes.count_votes(
+        lambda first, last: votes.shared_votes(
+            votes.votes_of, latents, draw, stream, first, last, 7
+        ),
+        tf.constant(100, tf.int64),
+        7,
+        [3, 2],
+    ).numpy()
+    draws = noise.standard_normal(stream, 0, 100, (2,)).numpy() * np.float32(2.0)
+    for latent, found in zip(latents.numpy(), counts, strict=True):
+        labels = (latent + draws).argmax(axis=1)
+        np.testing.assert_array_equal(found, np.bincount(labels, minlength=2))
