@@ -1,0 +1,185 @@
+"""Throughput and memory of the sampling of votes.
+
+    python -m experiments.benchmarks.certification
+
+All on ResNet18 for 32 x 32 pixels, with untrained weights:
+
+- the sampler (own noise for each image; shared by 16 images; exact) beside a loop of the same
+  passes of the head on a latent without noise;
+- latent space against input space smoothing at 5, 9 and 13 of 18 layers, beside the ratio of the
+  multiply-adds of their heads;
+- a plain loop in PyTorch (`pip install -e ".[benchmark]"`) on the same head, float32 and bfloat16;
+- peak memory of one image with 1,000 and with 100,000 samples, on a narrow network.
+
+Ratios are those of medians of one run; other work on the machine blurs them.
+"""
+
+import importlib.util
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags
+
+from experiments import command_line
+from experiments.benchmarks.measuring import interleaved_medians, peak_memory
+from lsrs_tf import models
+from lsrs_tf.smoothing import noise, votes
+from lsrs_tf.smoothing.smoothed_classifier import SmoothedClassifier
+
+flags.DEFINE_integer("rounds", 7, "Calls whose median is reported.", lower_bound=1)
+flags.DEFINE_integer("width", 64, "Width of the ResNet18.", lower_bound=2)
+flags.DEFINE_integer("samples", 512, "Noisy samples in one call.", lower_bound=16)
+flags.DEFINE_integer("batch_size", 256, "Noisy samples in one pass.", lower_bound=16)
+flags.DEFINE_boolean("memory", True, "Measure peak memory, in processes of their own.")
+flags.adopt_module_key_flags(command_line)
+
+_SHARING = 16
+
+
+def multiply_adds(head):
+    """Returns the multiply-adds of convolutions and dense layers of a head, for one latent."""
+    total = 0
+    for layer in head._flatten_layers():
+        if isinstance(layer, keras.layers.Conv2D):
+            pixels = np.prod(layer.output.shape[1:3])
+            total += int(pixels * np.prod(layer.kernel.shape))
+        elif isinstance(layer, keras.layers.Dense):
+            total += int(np.prod(layer.kernel.shape))
+    return total
+
+
+def bare_loop(classifier, head, samples):
+    """Returns a function that runs the passes of the head and counts votes, without noise."""
+    latents = tf.zeros([classifier.batch_size, *classifier.latent_shape])
+
+    @tf.function
+    def count():
+        return votes.count_votes(
+            lambda first, last: tf.reduce_sum(
+                tf.cast(votes.votes_of(head(latents, training=False)), tf.int64), axis=0
+            ),
+            tf.constant(samples, tf.int64),
+            classifier.batch_size,
+            [classifier.num_classes],
+        )
+
+    return lambda: count().numpy()
+
+
+def sampler(classifier, image, samples):
+    """Returns a function that counts votes of one image with noise of its own."""
+    return lambda: classifier.count(image, [(noise.ESTIMATION, samples)], 0)
+
+
+def shared_sampler(classifier, image, samples):
+    """Returns a function that counts as many votes in all, of images that share their noise."""
+    latents = [classifier.encode(image)] * _SHARING
+    return lambda: classifier.count_shared(latents, noise.ESTIMATION, samples // _SHARING, 0)
+
+
+def many_samples(samples, width):
+    """Returns a function that counts votes of one image on a narrow network."""
+    model = models.resnet18(width=width)
+    classifier = SmoothedClassifier(model, batch_size=256)
+    image = np.zeros(classifier.image_shape, np.float32)
+    classifier.warm_up()
+    return sampler(classifier, image, samples)
+
+
+def sampler_table(width, samples, batch_size, rounds):
+    """Returns lines on the sampler beside the bare passes of the head, and beside PyTorch."""
+    cases = {}
+    for dtype in ("float32", "bfloat16"):
+        model = _model(9, width, dtype)
+        classifier = SmoothedClassifier(model, batch_size=batch_size)
+        exact = SmoothedClassifier(model, batch_size=batch_size, noise="exact")
+        image = np.random.default_rng(0).uniform(size=(32, 32, 3)).astype(np.float32)
+        cases[f"{dtype}: passes without noise"] = bare_loop(classifier, model.head, samples)
+        cases[f"{dtype}: own noise"] = sampler(classifier, image, samples)
+        cases[f"{dtype}: shared noise"] = shared_sampler(classifier, image, samples)
+        cases[f"{dtype}: exact noise, shared"] = shared_sampler(exact, image, samples)
+        if importlib.util.find_spec("torch"):
+            cases[f"{dtype}: PyTorch"] = _torch_sampler(width, dtype, samples, batch_size)
+    medians = interleaved_medians(cases, rounds)
+    lines = [
+        "| 9/18 | samples/s | / passes without noise | / PyTorch |",
+        "|---|---|---|---|",
+    ]
+    for name, seconds in medians.items():
+        dtype = name.split(":")[0]
+        by_torch = medians.get(f"{dtype}: PyTorch")
+        lines.append(
+            f"| {name} | {samples / seconds:.0f} | "
+            f"{medians[f'{dtype}: passes without noise'] / seconds:.2f} | "
+            f"{'-' if by_torch is None else f'{by_torch / seconds:.2f}'} |"
+        )
+    return lines
+
+
+def depth_table(width, samples, batch_size, rounds):
+    """Returns lines on latent space against input space smoothing, with shared noise."""
+    image = np.random.default_rng(0).uniform(size=(32, 32, 3)).astype(np.float32)
+    cases, work = {}, {}
+    for depth in (0, 5, 9, 13):
+        model = _model(depth, width, "float32")
+        classifier = SmoothedClassifier(model, batch_size=batch_size)
+        cases[depth] = shared_sampler(classifier, image, samples)
+        work[depth] = multiply_adds(model.head)
+    medians = interleaved_medians(cases, rounds)
+    lines = [
+        "| replaced | samples/s | times as fast as 0/18 | ratio of multiply-adds | of that |",
+        "|---|---|---|---|---|",
+    ]
+    for depth, seconds in medians.items():
+        gain, ideal = medians[0] / seconds, work[0] / work[depth]
+        lines.append(
+            f"| {depth}/18 | {samples / seconds:.0f} | {gain:.2f} | {ideal:.2f} | "
+            f"{gain / ideal:.2f} |"
+        )
+    return lines
+
+
+def memory_table():
+    """Returns lines on the peak memory at few and at many samples."""
+    lines = ["| samples | peak memory (MB) |", "|---|---|"]
+    for samples in (1_000, 100_000):
+        lines.append(f"| {samples} | {peak_memory(many_samples, samples, 4) / 1e6:.0f} |")
+    return lines
+
+
+def _model(orthogonal_layers, width, dtype):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32" if dtype == "float32" else "mixed_bfloat16")
+    try:
+        return models.resnet18(orthogonal_layers=orthogonal_layers, width=width)
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _torch_sampler(width, dtype, samples, batch_size):
+    import torch
+
+    from experiments.benchmarks.torch_resnet import TorchHead, count_votes
+
+    blocks = [(4 * width, 2), (4 * width, 1), (8 * width, 2), (8 * width, 1)]
+    head = TorchHead(2 * width, blocks, 10).eval()
+    latent = torch.zeros(2 * width, 16, 16)
+    if dtype == "bfloat16":
+        head, latent = head.bfloat16(), latent.bfloat16()
+    return lambda: count_votes(head, latent, 0.25, samples, batch_size, 10)
+
+
+def main(argv):
+    """Measures and prints."""
+    command_line.refuse_arguments(argv)
+    flag = flags.FLAGS
+    settings = (flag.width, flag.samples, flag.batch_size, flag.rounds)
+    print("\n".join(sampler_table(*settings)), flush=True)
+    print("\n" + "\n".join(depth_table(*settings)), flush=True)
+    if flag.memory:
+        print("\n" + "\n".join(memory_table()))
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,28 @@
+import pytest
+
+from experiments.benchmarks import certification
+from lsrs_tf import models
+
+
+def test_multiply_adds_are_those_of_the_paper():
+    heads = {depth: models.resnet18(depth, width=64).head for depth in (0, 9, 13)}
+    work = {depth: certification.multiply_adds(head) for depth, head in heads.items()}
+    # In millions, as the paper's layers have them.
+    for depth, millions in ((0, 556), (9, 268), (13, 134)):
+        assert work[depth] == pytest.approx(millions * 1e6, rel=3e-3)
+
+
+def test_tables_have_a_row_per_case():
+    lines = certification.sampler_table(2, 32, 16, 1)
+    assert sum("float32" in line for line in lines) >= 4
+    assert sum("bfloat16" in line for line in lines) >= 4
+    lines = certification.depth_table(2, 32, 16, 1)
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["0/18", "5/18", "9/18", "13/18"]
+
+
+def test_torch_head_counts_votes():
+    torch = pytest.importorskip("torch")
+    from experiments.benchmarks.torch_resnet import TorchHead, count_votes
+
+    head = TorchHead(2, [(4, 2)], 3).eval()
+    assert count_votes(head, torch.zeros(2, 8, 8), 0.5, 25, 10, 3).sum() == 25
