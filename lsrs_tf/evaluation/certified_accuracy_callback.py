@@ -1,0 +1,58 @@
+import keras
+import numpy as np
+
+from lsrs_tf.smoothing.certification import certify
+from lsrs_tf.smoothing.sequential_certifier import checked_target_radii
+from lsrs_tf.smoothing.settings import checked_count
+
+
+class CertifiedAccuracyCallback(keras.callbacks.Callback):
+    """Reports certified accuracy during `fit`, as `certified_accuracy_0.25` and so on in the logs.
+
+    Sequential tests with few samples make it cheap: what they certify is certified, with error
+    alpha for each image, but images that would need more than n samples count as failures. A
+    radius that n samples cannot reach is refused at the first epoch.
+
+    Args:
+        images: float array [images, height, width, channels] with pixels in [0, 1].
+        labels: int array [images], their true classes.
+        radii: float or floats above 0, L2 radii in input space.
+        n: int, the most samples per image.
+        alpha: float in (0, 1), probability that the certificate of one image is wrong.
+        every_epochs: int, after how many epochs it reports again.
+        seed: int, seed of the noise.
+    """
+
+    def __init__(self, images, labels, radii, n=1_000, alpha=0.001, every_epochs=1, seed=0):
+        super().__init__()
+        self._images, self._labels = np.asarray(images), np.asarray(labels)
+        if self._labels.shape != self._images.shape[:1] or not self._labels.size:
+            raise ValueError(
+                "CertifiedAccuracyCallback needs one label for each image, and at least one image. "
+                f"Received: images of shape {self._images.shape}, labels of shape "
+                f"{self._labels.shape}"
+            )
+        self._radii = checked_target_radii(radii)
+        self._n = checked_count(n, "n")
+        self._alpha = alpha
+        self._every_epochs = checked_count(every_epochs, "every_epochs")
+        self._seed = seed
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Certifies the images, and adds the accuracies to the logs."""
+        if (epoch + 1) % self._every_epochs or logs is None:
+            return
+        result = certify(
+            self.model,
+            self._images,
+            n=self._n,
+            alpha=self._alpha,
+            seed=self._seed,
+            verbose=0,
+            method="sequential",
+            target_radii=self._radii,
+        )
+        correct = result.labels == self._labels
+        for radius in self._radii:
+            certified = correct & (result.radii >= radius)
+            logs[f"certified_accuracy_{radius:g}"] = float(certified.mean())

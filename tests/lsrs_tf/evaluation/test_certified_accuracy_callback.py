@@ -1,0 +1,47 @@
+import keras
+import numpy as np
+import pytest
+
+import lsrs_tf
+from lsrs_tf import models
+from lsrs_tf.evaluation.certified_accuracy_callback import CertifiedAccuracyCallback
+
+
+def _data(count):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(2, size=count)
+    images = 0.2 * rng.uniform(size=(count, 8, 8, 1)) + 0.6 * labels.reshape(-1, 1, 1, 1)
+    return images.astype(np.float32), labels
+
+
+def test_reports_what_certify_certifies():
+    images, labels = _data(64)
+    model = models.convnet(width=4, num_classes=2, sigma=0.25)
+    model.compile(
+        keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    callback = CertifiedAccuracyCallback(images[:10], labels[:10], [0.1, 0.3], every_epochs=2)
+    history = model.fit(images, labels, epochs=4, verbose=0, callbacks=[callback]).history
+    assert len(history["certified_accuracy_0.1"]) == len(history["certified_accuracy_0.3"]) == 2
+    result = lsrs_tf.certify(
+        model, images[:10], n=1_000, method="sequential", target_radii=[0.1, 0.3], verbose=0
+    )
+    for radius in (0.1, 0.3):
+        certified = (result.labels == labels[:10]) & (result.radii >= radius)
+        assert history[f"certified_accuracy_{radius}"][-1] == certified.mean()
+    assert history["certified_accuracy_0.1"][-1] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"labels": np.zeros(3)}, "one label for each image"),
+        ({"radii": -1.0}, "above 0"),
+        ({"n": 0}, "n=0"),
+        ({"every_epochs": 0}, "every_epochs"),
+    ],
+)
+def test_impossible_arguments_are_refused(arguments, message):
+    images, labels = _data(4)
+    with pytest.raises(ValueError, match=message):
+        CertifiedAccuracyCallback(**{"images": images, "labels": labels, "radii": 0.1, **arguments})
