@@ -44,7 +44,12 @@ def recertify_file(path, outfile, alpha):
     if not found:
         raise ValueError(f"{path} holds no certified image yet.")
     names = [name for name in found[0].extra if name not in _RESULTS]
-    settings = {**{name: found[0].extra[name] for name in names}, "alpha": alpha}
+    settings = {
+        **{name: found[0].extra[name] for name in names},
+        "alpha": alpha,
+        # So that nobody takes the file for one to go on with.
+        "recertified_from_alpha": found[0].extra["alpha"],
+    }
     with RecordFile(outfile, settings, _RESULTS) as file:
         for record in found:
             extra = record.extra
@@ -70,7 +75,9 @@ def recertify_file(path, outfile, alpha):
 
 
 def _check(record, path):
-    missing = {"n0", "n", "sigma", "lipschitz", "selection_counts", "counts"} - set(record.extra)
+    missing = {"n0", "n", "alpha", "sigma", "lipschitz", "selection_counts", "counts"} - set(
+        record.extra
+    )
     if missing:
         raise ValueError(
             f"{path} does not hold the votes that new certificates need; it has no column "

@@ -83,9 +83,10 @@ def merge(paths, outfile, indices):
             rows[record.idx], sources[record.idx] = None, path
         header, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         headers.add(header)
-        for line in lines:
-            if line.endswith("\n"):
-                rows[int(line.split("\t", 1)[0])] = line
+        # What a kill left of a last row was not read above, and has no line break.
+        whole = sum(source == path for source in sources.values())
+        for line in lines[:whole]:
+            rows[int(line.split("\t", 1)[0])] = line.rstrip("\n") + "\n"
     missing, foreign = sorted({*indices} - {*rows}), sorted({*rows} - {*indices})
     if missing or foreign or len(headers) != 1:
         raise ValueError(

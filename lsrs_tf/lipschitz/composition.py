@@ -78,9 +78,9 @@ def lipschitz_report(layer_or_model, input_shape=None):
             )
         layer_or_model.build(input_shape)
     rows = []
-    flow = Flow.of_shape(_known_shape(layer_or_model, input_shape))
-    bound, _ = _bound(layer_or_model, flow, "", rows)
-    return LipschitzReport(tuple(rows), bound)
+    flow = Flow.of_images(_known_shape(layer_or_model, input_shape))
+    bound, flow = _bound(layer_or_model, flow, "", rows)
+    return LipschitzReport(tuple(rows), bound, flow.error * (1 + 1e-9))
 
 
 def bounded_by_encoder(model_class, encoder_of):
@@ -114,7 +114,7 @@ def _bound(layer, flow, prefix, rows):
         return _residual_bound(layer, flow, prefix, rows)
     layer_bound = _rule_of(layer)(layer, flow.shape)
     rows.append(ReportRow(prefix + layer.name, layer_bound))
-    return layer_bound.bound, flow.through(layer)
+    return layer_bound.bound, flow.through(layer, layer_bound.bound)
 
 
 def _sequential_bound(model, flow, prefix, rows):
@@ -175,7 +175,7 @@ def _residual_bound(layer, flow, prefix, rows):
     _check_finite(layer, layer.logit)
     layer_bound = convex_combination(layer, branch, shortcut)
     rows.append(ReportRow(prefix + layer.name, layer_bound))
-    return layer_bound.bound, outgoing
+    return layer_bound.bound, outgoing.combined(beside)
 
 
 def _rule_of(layer):

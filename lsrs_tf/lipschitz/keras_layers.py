@@ -65,39 +65,39 @@ def _dense(layer, _):
     return _with_activation(layer, bound, smallest, "matrix")
 
 
+def _geometry(layer, input_shape):
+    """Returns image size, strides, padding and dilation of a convolution, in two dimensions."""
+    return (
+        _pair(_known_sizes(layer, input_shape)),
+        _pair(layer.strides),
+        layer.padding,
+        _pair(layer.dilation_rate),
+    )
+
+
 def _convolution(layer, input_shape):
     _check_plain(layer)
+    kernel = _in_two_dimensions(_float64(layer.kernel))
     bound, smallest, method = convolutions.of_convolution(
-        _in_two_dimensions(_float64(layer.kernel)),
-        _pair(_known_sizes(layer, input_shape), 1),
-        _pair(layer.strides, 1),
-        layer.padding,
-        _pair(layer.dilation_rate, 1),
-        layer.groups,
+        kernel, *_geometry(layer, input_shape), layer.groups
     )
     return _with_activation(layer, bound, smallest, method)
 
 
 def _depthwise_convolution(layer, input_shape):
     _check_plain(layer)
+    kernel = _in_two_dimensions(_float64(layer.kernel))
     bound, smallest, method = convolutions.of_depthwise_convolution(
-        _in_two_dimensions(_float64(layer.kernel)),
-        _pair(_known_sizes(layer, input_shape), 1),
-        _pair(layer.strides, 1),
-        layer.padding,
-        _pair(layer.dilation_rate, 1),
+        kernel, *_geometry(layer, input_shape)
     )
     return _with_activation(layer, bound, smallest, method)
 
 
 def _separable_convolution(layer, input_shape):
     _check_plain(layer)
+    kernel = _in_two_dimensions(_float64(layer.depthwise_kernel))
     depthwise, _, method = convolutions.of_depthwise_convolution(
-        _in_two_dimensions(_float64(layer.depthwise_kernel)),
-        _pair(_known_sizes(layer, input_shape), 1),
-        _pair(layer.strides, 1),
-        layer.padding,
-        _pair(layer.dilation_rate, 1),
+        kernel, *_geometry(layer, input_shape)
     )
     pointwise = _float64(layer.pointwise_kernel)
     pointwise, _ = spectral_norm.of_matrices(pointwise.reshape(pointwise.shape[-2:]))
@@ -108,9 +108,10 @@ def _in_two_dimensions(kernel):
     return kernel if kernel.ndim == 4 else kernel[np.newaxis]
 
 
-def _pair(sizes, missing):
+def _pair(sizes):
+    # One dimension is the second of two: an image of one row.
     sizes = tuple(sizes)
-    return sizes if len(sizes) == 2 else (missing, *sizes)
+    return sizes if len(sizes) == 2 else (1, *sizes)
 
 
 def _batch_normalization(layer, _):

@@ -23,10 +23,13 @@ class LipschitzReport:
     Attributes:
         rows: tuple of ReportRow, in the order of the layers.
         bound: float, the bound of the whole.
+        rounding_error: float, bound of the L2 norm of what float64 arithmetic may change in the
+            latent of an image with pixels in [0, 1]; infinite where sizes are unknown.
     """
 
     rows: tuple
     bound: float
+    rounding_error: float
 
     def __repr__(self):
         """Returns the table, so that a notebook shows it."""

@@ -55,7 +55,8 @@ def certify(
         target_radii: float or floats above 0, L2 radii in input space, for 'sequential' only.
         noise: 'float32' for the customary noise, whose rounding is not in the proof, or 'exact'
             for noise on a grid that makes the certificate hold for the classifier as it is
-            computed; it takes longer, and the radius loses up to .004 / L to the grid.
+            computed; it takes longer, and the radius loses up to .004 / L to the grid and what
+            the encoder's own rounding may amount to.
         images_per_draw: int, images that share their noise in a pass of the head, for 'fixed' only;
             16 of a `batch_size` of 256, say, saves most of the time that noise takes. Above 1 all
             images get the same noise. Each certificate is as valid as before, but whether they are
@@ -92,6 +93,8 @@ def certify(
             [entry.selection_counts for entry in certificates], np.int64
         ).reshape(-1, classes),
         samples=np.array([entry.samples for entry in certificates], np.int64),
+        method=method,
+        target_radii=None if target_radii is None else certifier.target_radii,
         sigma=classifier.sigma,
         n0=certifier.n0,
         n=certifier.n,

@@ -18,6 +18,8 @@ class CertificationResult:
         counts: int64 [images, classes], votes of the estimation samples.
         selection_counts: int64 [images, classes], votes of the selection samples.
         samples: int64 [images], noisy samples taken for each image, selection included.
+        method: str, 'fixed' or 'sequential'.
+        target_radii: tuple of floats for 'sequential', else None.
         sigma: float, standard deviation of the noise in the latent.
         n0: int, selection samples per image.
         n: int, estimation samples per image, the most of them if the method is sequential.
@@ -34,6 +36,8 @@ class CertificationResult:
     counts: np.ndarray
     selection_counts: np.ndarray
     samples: np.ndarray
+    method: str
+    target_radii: tuple | None
     sigma: float
     n0: int
     n: int

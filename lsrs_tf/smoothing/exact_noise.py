@@ -8,14 +8,14 @@ from lsrs_tf.smoothing import noise
 # Rounding of all latents together may cost this much radius in the latent; the step of the grid is
 # the largest power of two with which it does not.
 _GRID_LOSS = 0.004
-# What the encoder's own float64 arithmetic is allowed to be off, in units of the latent, for each
-# unit of its Lipschitz bound: some 10^5 times what it is measured to be.
-_ENCODER_ERROR = 1e-6
 # Bits of the uniform integers that choose a tail probability.
 _TAIL_BITS = 52
 # Relative error of TensorFlow's ndtri in float64 and of the products after it; they are accurate to
-# a few 1e-16.
+# a few 1e-16. (XLA's ndtri is not; draws are not compiled.)
 _QUANTILE_ERROR = 2e-14
+# The change of a quantile over half an interval, beside that at the density in its middle: 1.1
+# would do.
+_WIDENING = 4.0
 # Integers below this have intervals of tail probabilities that are too wide to bound.
 _SMALLEST_TAIL = 1024
 # The largest quantile that can occur: ndtri(2^-53) is -8.21.
@@ -38,15 +38,17 @@ class ExactNoise:
     point of the grid, with an allowance for the error of ndtri. From the middle t of the interval
     to its ends the quantile x changes by at most 1.1 2^-54 / (t max(x, 0.48)), because the density
     is at least t max(x, 0.48) (Mills' ratio for x > 0.48; its value at 0.48 for smaller x) and
-    changes little over an interval that is short beside t. A sample with any ambiguous value counts
-    for no class, so that the votes counted are at most those of the exact law.
+    changes little over an interval that is short beside t; four times as much is allowed for. A
+    sample with any ambiguous value counts for no class, so that the votes counted are at most those
+    of the exact law.
 
-    An image x has the latent round(E(x)), with E(x) the encoder as computed, off by at most e'. Two
-    images have latents at most L |x - x'| + 2 e' + sqrt(d) D apart, d being the number of values.
-    The certified radius is therefore (R_z - sqrt(d) D - 2 e') / L.
+    An image x has the latent z = clip(round(E(x))), with E(x) the encoder as computed, off by at
+    most e' (`LipschitzReport.rounding_error`). Clipping to what float32 holds is a projection and
+    moves no two latents apart. So two images have latents at most L |x - x'| + 2 e' + sqrt(d) D
+    apart, d being the number of values, and the certified radius is (R_z - sqrt(d) D - 2 e') / L.
 
-    What remains assumed: that the integers are random (they are Philox), that the head gives the
-    same logits for the same latent, and that e' bounds the encoder's rounding.
+    What remains assumed: that the integers are random (they are Philox), and that the head gives
+    the same logits for the same latent, which holds on one device at one batch size.
 
     Args:
         sigma: float above 0, standard deviation.
@@ -54,6 +56,7 @@ class ExactNoise:
 
     Attributes:
         name: 'exact'.
+        compiles: bool, whether draws may be compiled by XLA.
         sigma: float, the standard deviation as the noise has it.
         step: float, the step D of the grid, a power of two.
 
@@ -62,6 +65,7 @@ class ExactNoise:
     """
 
     name = "exact"
+    compiles = False
 
     def __init__(self, sigma, latent_shape):
         self.sigma = float(np.float32(sigma))
@@ -79,13 +83,11 @@ class ExactNoise:
             )
 
     def prepared(self, latent):
-        """Returns a float64 latent rounded to the grid, in float32, which holds it exactly.
-
-        Values that float32 would not hold exactly become NaN, for which nobody votes.
-        """
+        """Returns a float64 latent rounded to the grid, clipped to what float32 holds exactly."""
         rounded = tf.round(latent / self.step) * self.step
-        outside = tf.abs(rounded) >= self._limit
-        return tf.cast(tf.where(outside, np.float64("nan"), rounded), tf.float32)
+        largest = self._limit - self.step
+        clipped = tf.clip_by_value(rounded, -largest, largest)
+        return tf.cast(tf.where(tf.math.is_nan(latent), latent, clipped), tf.float32)
 
     def draw(self, stream, first, samples):
         """Draws samples `first` to `first + samples - 1` of a stream.
@@ -127,15 +129,14 @@ class ExactNoise:
         values = scale * quantiles
         points = tf.round(values)
         density = probabilities * tf.maximum(quantiles, 0.48)
-        unsure = _QUANTILE_ERROR * values + scale * 1.1 * 2.0 ** -(_TAIL_BITS + 2) / density
+        unsure = _QUANTILE_ERROR * values + scale * _WIDENING * 2.0 ** -(_TAIL_BITS + 2) / density
         ambiguous = (tf.abs(values - points) > 0.5 - unsure) | (tails < _SMALLEST_TAIL)
         return points, ambiguous
 
-    def radius_loss(self, lipschitz):
+    def radius_loss(self, encoder_error):
         """Returns by how much a radius in the latent is lowered, rounded up.
 
         Args:
-            lipschitz: float, upper bound of the encoder's Lipschitz constant.
+            encoder_error: float, bound of the encoder's rounding in the L2 norm.
         """
-        grid = math.sqrt(self._size) * self.step
-        return (grid + 2 * _ENCODER_ERROR * max(1.0, lipschitz)) * (1 + 1e-12)
+        return (math.sqrt(self._size) * self.step + 2 * encoder_error) * (1 + 1e-12)

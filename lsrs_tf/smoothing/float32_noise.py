@@ -15,10 +15,12 @@ class Float32Noise:
 
     Attributes:
         name: 'float32'.
+        compiles: bool, whether draws may be compiled by XLA.
         sigma: float, the standard deviation as the noise has it.
     """
 
     name = "float32"
+    compiles = True
 
     def __init__(self, sigma, latent_shape):
         self.sigma = float(np.float32(sigma))
@@ -42,6 +44,6 @@ class Float32Noise:
         normal = noise.standard_normal(stream, first, samples, self._latent_shape)
         return self.sigma * normal, tf.ones(tf.shape(normal)[:1], tf.bool)
 
-    def radius_loss(self, lipschitz):
+    def radius_loss(self, encoder_error):
         """Returns by how much a radius in the latent is lowered: not at all."""
         return 0.0

@@ -26,7 +26,7 @@ def recertify(result, alpha):
             are then depends on the votes at the alpha of that time.
     """
     _, _, alpha = checked_certification_settings(result.n0, result.n, alpha)
-    if np.any(result.samples != result.n0 + result.n):
+    if result.method != "fixed":
         raise ValueError(
             "Votes of sequential tests cannot be used at another alpha: their number depends on "
             "the alpha at which they were taken. Certify again, or use method='fixed'."

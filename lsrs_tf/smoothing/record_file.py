@@ -84,6 +84,10 @@ class RecordFile:
             raise FileExistsError(
                 f"Another process is writing to {self._path}. Wait for it, or write elsewhere."
             ) from error
+        if os.fstat(self._file.fileno()).st_ino != self._path.stat().st_ino:
+            raise FileExistsError(
+                f"Another process has just finished {self._path}. Give the same command again."
+            )
 
     def _open(self):
         header = "\t".join([*records.COLUMNS, *self._settings, *self._results]) + "\n"

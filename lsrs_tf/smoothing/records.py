@@ -43,8 +43,14 @@ COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
 
 
 def rounded_down(value):
-    """Returns a non-negative float as a decimal string of six places that is not above it."""
-    return str(decimal.Decimal(value).quantize(_DECIMALS, rounding=decimal.ROUND_FLOOR))
+    """Returns a non-negative float as a decimal string of six places that is not above it.
+
+    A float stands for the shortest decimal that rounds to it, 0.3 for instance; radii have margins
+    that are much larger than the difference.
+    """
+    return str(
+        decimal.Decimal(repr(float(value))).quantize(_DECIMALS, rounding=decimal.ROUND_FLOOR)
+    )
 
 
 def format_row(idx, label, predict, radius, seconds, extra):

@@ -36,7 +36,8 @@ _SPENT_EARLY = 0.3
 _POWER, _LOST_POWER = 0.99, 0.001
 # Calibrations stop short of alpha by this, far more than the rounding of the recursion.
 _MARGIN = 1e-6
-# Paths of hits less probable than this are not followed; they count as false certificates.
+# Paths of hits less probable than this, and than this part of alpha, are not followed; they count
+# as false certificates.
 _NEGLIGIBLE = 1e-25
 
 _NEVER = np.iinfo(np.int64).max
@@ -114,12 +115,15 @@ def sequential_test(p0, n, alpha):
         return np.maximum(certify_from, give_up_to + 1)
 
     def early_errors(threshold):
-        return _outcomes(p0, looks, early(threshold), give_up_to)[0].sum()
+        return _outcomes(p0, looks, early(threshold), give_up_to, alpha)[0].sum()
 
     threshold = _calibrated(early_errors, _SPENT_EARLY * limit, math.log(1 / alpha))
     certify_from = early(threshold)
-    certified, _, last = _outcomes(p0, looks, certify_from, give_up_to)
+    certified, _, last = _outcomes(p0, looks, certify_from, give_up_to, alpha)
     certify_from[-1] = _least_tail(*last, limit - certified.sum())
+    for array in (looks, certify_from, give_up_to):
+        # The test is kept for others who ask for it.
+        array.setflags(write=False)
     return SequentialTest(p0, alpha, looks, certify_from, give_up_to)
 
 
@@ -134,19 +138,20 @@ def outcome_probabilities(test, p):
         (certified, given_up): float64 arrays [looks], the probability of either at each look.
     """
     certified, given_up, (_, undecided) = _outcomes(
-        p, test.looks, test.certify_from, test.give_up_to
+        p, test.looks, test.certify_from, test.give_up_to, test.alpha
     )
     given_up[-1] += undecided.sum()
     return certified, given_up
 
 
-def _outcomes(p, looks, certify_from, give_up_to):
+def _outcomes(p, looks, certify_from, give_up_to, alpha):
     """Follows the law of the hits from look to look.
 
     Returns:
         (certified [looks], given up [looks], (least hits, law) of what is undecided at the end).
     """
     certified, given_up = np.zeros(len(looks)), np.zeros(len(looks))
+    negligible = _NEGLIGIBLE * min(1.0, alpha)
     least, law = 0, np.ones(1)
     for look, samples in enumerate(np.diff(looks, prepend=0)):
         first, steps = _binomial(int(samples), p)
@@ -155,7 +160,7 @@ def _outcomes(p, looks, certify_from, give_up_to):
         lower = min(int(np.clip(give_up_to[look] + 1 - least, 0, law.size)), upper)
         certified[look], given_up[look] = law[upper:].sum(), law[:lower].sum()
         least, law = least + lower, law[lower:upper]
-        followed = np.flatnonzero(law > _NEGLIGIBLE)
+        followed = np.flatnonzero(law > negligible)
         if not followed.size:
             certified[look] += law.sum()
             return certified, given_up, (least, np.zeros(1))
@@ -222,7 +227,7 @@ def _futility_boundary(p0, looks, alpha):
     never = np.full(len(looks), _NEVER)
 
     def lost_power(threshold):
-        return _outcomes(hopeful, looks, never, boundary(threshold))[1].sum()
+        return _outcomes(hopeful, looks, never, boundary(threshold), alpha)[1].sum()
 
     return boundary(_calibrated(lost_power, _LOST_POWER, math.log(1 / _LOST_POWER)))
 

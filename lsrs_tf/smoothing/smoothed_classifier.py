@@ -2,7 +2,7 @@ import numpy as np
 import tensorflow as tf
 
 from lsrs_tf.layers import xla
-from lsrs_tf.lipschitz import lipschitz_bound
+from lsrs_tf.lipschitz import lipschitz_report
 from lsrs_tf.models.latent_smoothing import checked_sigma, smoothed_parts
 from lsrs_tf.smoothing import votes
 from lsrs_tf.smoothing.noise import SELECTION, shared_stream
@@ -48,7 +48,8 @@ class SmoothedClassifier:
         make_noise = noise_model(noise)
         self.batch_size = checked_count(batch_size, "batch_size")
         self.encoder = model.freeze_encoder()
-        self.lipschitz = lipschitz_bound(self.encoder)
+        report = lipschitz_report(self.encoder)
+        self.lipschitz = report.bound
         self.image_shape = tuple(self.encoder.inputs[0].shape[1:])
         self.latent_shape = tuple(self.encoder.outputs[0].shape[1:])
         if None in (*self.image_shape, *self.latent_shape):
@@ -59,10 +60,13 @@ class SmoothedClassifier:
         self.noise = make_noise(sigma, self.latent_shape)
         # The noise is float32, and so is its standard deviation: the radius must use that one.
         self.sigma = self.noise.sigma
-        self.radius_loss = self.noise.radius_loss(self.lipschitz)
+        self.radius_loss = self.noise.radius_loss(report.rounding_error)
         self.num_classes = self._checked_num_classes()
         jit_compile = xla.worthwhile() if jit_compile is None else jit_compile
-        self._count_chunk = tf.function(self._votes_of_chunk, jit_compile=jit_compile)
+        # XLA computes quantiles less accurately than the proof of exact noise allows.
+        self._count_chunk = tf.function(
+            self._votes_of_chunk, jit_compile=jit_compile and self.noise.compiles
+        )
         self._votes_of_rows = tf.function(self._head_votes, jit_compile=jit_compile)
         # Traced here and once, so that TensorFlow does not warn of tracing when somebody makes
         # several classifiers.
@@ -183,7 +187,7 @@ class SmoothedClassifier:
     def _votes_of_chunk(self, latent, stream, first, last):
         latent = tf.ensure_shape(latent, self.latent_shape)
         return votes.chunk_votes(
-            lambda noisy: self._head(noisy, training=False),
+            self._votes_of_rows,
             latent,
             self.noise.draw,
             stream,

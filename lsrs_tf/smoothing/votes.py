@@ -23,13 +23,14 @@ def votes_of(logits):
     return largest & alone & finite
 
 
-def chunk_votes(head, latent, draw, stream, first, last, chunk_size):
+def chunk_votes(votes_of_rows, latent, draw, stream, first, last, chunk_size):
     """Counts the votes of samples `first` to `first + chunk_size - 1`, those before `last` only.
 
     The shape of the work is the same for every chunk, full or not.
 
     Args:
-        head: callable from float32 [chunk_size, *latent shape] to logits [chunk_size, classes].
+        votes_of_rows: callable from noisy latents float32 [chunk_size, *latent shape] to votes,
+            see `votes_of`.
         latent: float32 tensor of one latent, of a static shape.
         draw: function of (stream, first, samples) that returns noise float32 [samples, *latent
             shape] and what of it is usable, bool [samples]; the rest counts for no class.
@@ -43,7 +44,7 @@ def chunk_votes(head, latent, draw, stream, first, last, chunk_size):
     """
     drawn, usable = draw(stream, first, chunk_size)
     wanted = usable & (tf.range(chunk_size, dtype=tf.int64) < last - first)
-    votes = votes_of(head(latent + drawn)) & wanted[:, tf.newaxis]
+    votes = votes_of_rows(latent + drawn) & wanted[:, tf.newaxis]
     return tf.reduce_sum(tf.cast(votes, tf.int64), axis=0)
 
 

@@ -23,7 +23,12 @@ def test_rows_are_those_of_certifying_at_that_alpha(tmp_path):
         [line.split("\t") for line in (tmp_path / name).read_text().splitlines()]
         for name in ("again.tsv", "expected.tsv")
     ]
+    place = rows[0][0].index("recertified_from_alpha")
+    assert {row.pop(place) for row in rows[0]} == {"recertified_from_alpha", "0.01"}
     assert [row[:5] + row[6:] for row in rows[0]] == [row[:5] + row[6:] for row in rows[1]]
+    # Nobody goes on with it as if it were the outcome of certifying.
+    with pytest.raises(FileExistsError, match="other columns"):
+        _certify(model, tmp_path / "again.tsv", 0.2)
     with pytest.raises(FileExistsError, match="exists already"):
         recertify_file(tmp_path / "first.tsv", tmp_path / "again.tsv", 0.2)
 

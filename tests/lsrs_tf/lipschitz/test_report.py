@@ -58,3 +58,31 @@ def test_printed_bounds_are_rounded_up():
     for bound in (1.0, 1 + 1e-15, 1 + 4e-13, 1 / 3, 5.123456789012345):
         assert float(printed_up(bound)) >= bound
         assert float(printed_up(bound)) <= bound + 1.1e-12
+
+
+def test_rounding_error_bounds_what_float64_does_to_an_image():
+    model = models.resnet18(orthogonal_layers=9, width=4, input_shape=(16, 16, 3))
+    frozen = model.freeze_encoder()
+    error = lsrs_tf.lipschitz_report(frozen).rounding_error
+    assert error < 1e-5
+    images = np.random.default_rng(0).uniform(size=(4, 16, 16, 3))
+    # Images that differ by far less than that have latents as close; what is left is rounding.
+    moved = (frozen(images) - frozen(images * (1 + 1e-15))).numpy().reshape(4, -1)
+    assert np.linalg.norm(moved, axis=1).max() < error / 100
+
+
+def test_rounding_error_grows_with_what_cancels():
+    def error(offset):
+        layer = keras.layers.BatchNormalization()
+        model = keras.Sequential([keras.Input((4, 4, 3)), layer])
+        layer.moving_mean.assign([offset] * 3)
+        layer.beta.assign([offset] * 3)
+        return lsrs_tf.lipschitz_report(model).rounding_error
+
+    assert error(1e12) > 1e3 > 1e-6 > error(0.0)
+
+
+def test_rounding_error_of_unknown_sizes_is_infinite():
+    images = keras.Input((None, None, 3))
+    model = keras.Model(images, keras.layers.ReLU()(images))
+    assert lsrs_tf.lipschitz_report(model).rounding_error == np.inf

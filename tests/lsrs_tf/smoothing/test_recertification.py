@@ -32,6 +32,18 @@ def test_sequential_votes_are_refused(model_and_images):
     )
     with pytest.raises(ValueError, match="sequential"):
         recertify(result, 0.01)
+    # Also where every image has taken all samples.
+    last = lsrs_tf.certify(
+        *model_and_images,
+        n0=20,
+        n=20,
+        alpha=0.05,
+        method="sequential",
+        target_radii=0.05,
+        verbose=0,
+    )
+    with pytest.raises(ValueError, match="sequential"):
+        recertify(last, 0.05)
 
 
 @pytest.mark.parametrize(("alpha", "message"), [(0.0, "alpha"), (1e-40, "Use n=")])

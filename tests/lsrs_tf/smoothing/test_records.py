@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from lsrs_tf.smoothing import records
@@ -96,3 +97,9 @@ def test_other_files_are_refused(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="not a text file"):
         records.read(path)
+
+
+@pytest.mark.parametrize("radius", [0.3, 0.35, 0.6, 0.7, 0.8])
+def test_target_radii_are_written_as_they_were_given(radius):
+    assert float(records.rounded_down(radius)) == radius
+    assert float(records.rounded_down(np.nextafter(radius, 0))) < radius

@@ -145,3 +145,17 @@ def test_radius_out_of_reach_is_refused_with_the_samples_it_needs():
 def test_alpha_is_checked(alpha):
     with pytest.raises(ValueError, match="alpha"):
         sequential_test(0.75, 1_000, alpha)
+
+
+@pytest.mark.parametrize("alpha", [1e-24, 1e-40, 1e-100])
+def test_tiny_alpha_is_kept(alpha):
+    test = sequential_test(0.9, 5_000, alpha)
+    certified, _ = outcome_probabilities(test, 0.9)
+    assert 0.2 * alpha <= certified.sum() <= alpha
+
+
+def test_kept_tests_cannot_be_changed():
+    test = sequential_test(0.75, 1_000, 0.01)
+    assert sequential_test(0.75, 1_000, 0.01) is test
+    with pytest.raises(ValueError, match="read-only"):
+        test.certify_from[0] = 0

@@ -33,12 +33,11 @@ def test_exactly_the_wanted_samples_are_counted(samples, chunk_size):
     stream = noise.stream(0, tf.zeros([1]), noise.ESTIMATION)
     latent = tf.constant([0.5, 0.0])
 
-    def head(noisy):
-        return noisy
-
     draw = Float32Noise(2.0, (2,)).draw
     counts = votes.count_votes(
-        lambda first, last: votes.chunk_votes(head, latent, draw, stream, first, last, chunk_size),
+        lambda first, last: votes.chunk_votes(
+            votes.votes_of, latent, draw, stream, first, last, chunk_size
+        ),
         samples,
         chunk_size,
         [2],
@@ -55,7 +54,7 @@ def test_unusable_samples_count_for_no_class():
 
     latent = tf.constant([1.0, 0.0])
     counts = votes.count_votes(
-        lambda first, last: votes.chunk_votes(lambda x: x, latent, draw, None, first, last, 7),
+        lambda first, last: votes.chunk_votes(votes.votes_of, latent, draw, None, first, last, 7),
         tf.constant(30, tf.int64),
         7,
         [2],
