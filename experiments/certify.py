@@ -65,6 +65,7 @@ def main(argv):
         flag.certify_batch_size,
         flag.noise,
         flag.images_per_draw,
+        flag.tolerance,
     )
     following = f"report {path}" if shard is None else f"merge --run_dir={flag.run_dir}"
     print(f"Wrote {path}. Next: python -m experiments.{following}")

@@ -46,6 +46,7 @@ def certify_test_images(
     batch_size,
     noise="float32",
     images_per_draw=1,
+    tolerance=None,
 ):
     """Certifies test images into a file, leaving out those that it holds already.
 
@@ -65,9 +66,21 @@ def certify_test_images(
         batch_size: int, noisy samples in one pass of the head.
         noise: 'float32' or 'exact', see `lsrs_tf.certify`.
         images_per_draw: int, images that share their noise, see `lsrs_tf.certify`.
+        tolerance: float for 'sequential' without target radii, else None.
     """
     certifier = make_certifier(
-        model, method, target_radii, sigma, n0, n, alpha, seed, batch_size, noise, images_per_draw
+        model,
+        method,
+        target_radii,
+        sigma,
+        n0,
+        n,
+        alpha,
+        seed,
+        batch_size,
+        noise,
+        images_per_draw,
+        tolerance,
     )
     classifier = certifier.classifier
     settings = {
@@ -75,6 +88,7 @@ def certify_test_images(
         "replaced": replaced,
         "method": method,
         "target_radii": "-" if target_radii is None else _list(certifier.target_radii),
+        "tolerance": "-" if tolerance is None else tolerance,
         "sigma": classifier.sigma,
         "n0": certifier.n0,
         "n": certifier.n,

@@ -10,10 +10,15 @@ flags.DEFINE_enum(
     "fixed",
     METHODS,
     "fixed: --n samples of every image prove the largest radius they can; sequential: as many as "
-    "it takes to settle --target_radii, --n at most.",
+    "it takes to settle --target_radii, or for a radius within --tolerance; --n at most.",
 )
 flags.DEFINE_list(
     "target_radii", None, "Radii to certify at, such as 0.25,0.5, for --method=sequential."
+)
+flags.DEFINE_float(
+    "tolerance",
+    None,
+    "How much smaller than with --n samples radii may be, for --method=sequential without targets.",
 )
 flags.DEFINE_enum(
     "noise",

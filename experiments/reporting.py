@@ -21,6 +21,7 @@ _SETTINGS = (
     "replaced",
     "method",
     "target_radii",
+    "tolerance",
     "sigma",
     "n0",
     "n",
@@ -99,10 +100,7 @@ def _share_of_selected_class(record):
     counts, selection = (
         np.array(record.extra[name].split(","), np.int64) for name in ("counts", "selection_counts")
     )
-    # Samples without a vote count, where the file tells of them.
-    extra = record.extra
-    taken = int(extra["samples"]) - int(extra["n0"]) if "samples" in extra else int(extra["n"])
-    return float(counts[selection.argmax()] / taken)
+    return float(counts[selection.argmax()] / max(1, counts.sum()))
 
 
 def read_run(path):

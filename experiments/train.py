@@ -96,7 +96,7 @@ def main(argv):
         # Not after the training, which may take days.
         evenly_spread(data.num_test, flag.num_images)
         checked_certification_settings(flag.n0, flag.n, flag.alpha)
-        check_method(flag.method, method_flags.target_radii())
+        check_method(flag.method, method_flags.target_radii(), flag.tolerance)
     run = RunDirectory(flag.output_dir)
     run.claim({name: getattr(flag, name) for name in _SETTINGS})
     model = _trained_model(run, data)
@@ -117,6 +117,7 @@ def main(argv):
             flag.certify_batch_size,
             flag.noise,
             flag.images_per_draw,
+            flag.tolerance,
         )
         print(f"Wrote {run.certified}.")
     if flag.report:

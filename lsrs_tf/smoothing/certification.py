@@ -11,6 +11,7 @@ from lsrs_tf.smoothing.noise import PREDICTION
 from lsrs_tf.smoothing.sequential_certifier import SequentialCertifier, checked_target_radii
 from lsrs_tf.smoothing.settings import checked_count, checked_seed
 from lsrs_tf.smoothing.smoothed_classifier import SmoothedClassifier
+from lsrs_tf.smoothing.tolerance_certifier import ToleranceCertifier, checked_tolerance
 
 METHODS = ("fixed", "sequential")
 
@@ -29,6 +30,7 @@ def certify(
     target_radii=None,
     noise="float32",
     images_per_draw=1,
+    tolerance=None,
 ):
     """Certifies images: labels that no small perturbation can change, and how small.
 
@@ -50,9 +52,11 @@ def certify(
         batch_size: int, noisy samples in one pass of the head.
         verbose: 0 for silence, 1 for a progress bar.
         method: 'fixed' for n samples of every image and the largest radius they prove (Cohen et
-            al. 2019), or 'sequential' for tests at `target_radii` that stop as soon as the answer
-            is settled: a few percent of the samples, and the largest of these radii that is proven.
-        target_radii: float or floats above 0, L2 radii in input space, for 'sequential' only.
+            al. 2019), or 'sequential' for as many samples as an image needs: for an answer at
+            `target_radii`, which takes a few percent, or for a radius within a `tolerance`.
+        target_radii: float or floats above 0, L2 radii in input space, for 'sequential': tests at
+            these radii stop as soon as the answer is settled, and the largest that is proven is
+            the image's.
         noise: 'float32' for the customary noise, whose rounding is not in the proof, or 'exact'
             for noise on a grid that makes the certificate hold for the classifier as it is
             computed; it takes longer, and the radius loses up to .004 / L to the grid and what
@@ -61,6 +65,8 @@ def certify(
             16 of a `batch_size` of 256, say, saves most of the time that noise takes. Above 1 all
             images get the same noise. Each certificate is as valid as before, but whether they are
             wrong is not independent any more.
+        tolerance: float above 0, in input space, for 'sequential': other samples plan how many are
+            needed for a radius that is expected to be within this of that of n samples.
 
     Returns:
         A `CertificationResult`.
@@ -70,7 +76,18 @@ def certify(
             bound.
     """
     certifier = make_certifier(
-        model, method, target_radii, sigma, n0, n, alpha, seed, batch_size, noise, images_per_draw
+        model,
+        method,
+        target_radii,
+        sigma,
+        n0,
+        n,
+        alpha,
+        seed,
+        batch_size,
+        noise,
+        images_per_draw,
+        tolerance,
     )
     classifier = certifier.classifier
     found = {
@@ -95,6 +112,7 @@ def certify(
         samples=np.array([entry.samples for entry in certificates], np.int64),
         method=method,
         target_radii=None if target_radii is None else certifier.target_radii,
+        tolerance=tolerance,
         sigma=classifier.sigma,
         n0=certifier.n0,
         n=certifier.n,
@@ -118,13 +136,18 @@ def make_certifier(
     batch_size=256,
     noise="float32",
     images_per_draw=1,
+    tolerance=None,
 ):
-    """Returns a `Certifier` or a `SequentialCertifier`; for arguments see `certify`."""
-    check_method(method, target_radii)
+    """Returns the certifier of a method; for arguments see `certify`."""
+    check_method(method, target_radii, tolerance)
     if method == "sequential" and images_per_draw != 1:
         raise ValueError(
             "`images_per_draw` belongs to `method='fixed'`: with sequential tests images need "
             f"different samples. Received: images_per_draw={images_per_draw!r}"
+        )
+    if tolerance is not None:
+        return ToleranceCertifier(
+            model, tolerance, sigma, n0, n, alpha, seed, batch_size, noise=noise
         )
     if method == "sequential":
         return SequentialCertifier(
@@ -143,17 +166,26 @@ def make_certifier(
     )
 
 
-def check_method(method, target_radii):
-    """Raises if there is no such method, or the target radii do not go with it."""
+def check_method(method, target_radii, tolerance):
+    """Raises if there is no such method, or target radii or tolerance do not go with it."""
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {', '.join(METHODS)}. Received: {method!r}")
     if method == "sequential":
-        if target_radii is None:
+        if (target_radii is None) == (tolerance is None):
             raise ValueError(
                 "`method='sequential'` needs `target_radii`, the radii that are of interest, for "
-                "example target_radii=[0.25, 0.5]."
+                "example target_radii=[0.25, 0.5], or a `tolerance`, for example 0.05, but not "
+                f"both. Received: target_radii={target_radii!r}, tolerance={tolerance!r}"
             )
-        checked_target_radii(target_radii)
+        if tolerance is None:
+            checked_target_radii(target_radii)
+        else:
+            checked_tolerance(tolerance)
+    elif tolerance is not None:
+        raise ValueError(
+            "`tolerance` belongs to `method='sequential'`; a fixed number of samples proves the "
+            f"largest radius it can. Received: tolerance={tolerance!r}"
+        )
     elif target_radii is not None:
         raise ValueError(
             "`target_radii` belong to `method='sequential'`; a fixed number of samples proves the "

@@ -17,9 +17,11 @@ class CertificationResult:
         p_lower: float64 [images], lower bound of the probability of the selected class.
         counts: int64 [images, classes], votes of the estimation samples.
         selection_counts: int64 [images, classes], votes of the selection samples.
-        samples: int64 [images], noisy samples taken for each image, selection included.
+        samples: int64 [images], noisy samples taken for each image, those of selection and planning
+            included.
         method: str, 'fixed' or 'sequential'.
-        target_radii: tuple of floats for 'sequential', else None.
+        target_radii: tuple of floats, or None if there are none.
+        tolerance: float, or None if there is none.
         sigma: float, standard deviation of the noise in the latent.
         n0: int, selection samples per image.
         n: int, estimation samples per image, the most of them if the method is sequential.
@@ -38,6 +40,7 @@ class CertificationResult:
     samples: np.ndarray
     method: str
     target_radii: tuple | None
+    tolerance: float | None
     sigma: float
     n0: int
     n: int

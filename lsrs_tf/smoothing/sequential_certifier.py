@@ -1,26 +1,18 @@
 import math
 import numbers
-import time
 
 import numpy as np
-import tensorflow as tf
 
-from lsrs_tf.smoothing.images import checked_image
-from lsrs_tf.smoothing.noise import ESTIMATION, SELECTION
-from lsrs_tf.smoothing.noise import stream as noise_stream
+from lsrs_tf.smoothing.packed_certifier import PackedCertifier
 from lsrs_tf.smoothing.sequential import probability_needed, sequential_test
-from lsrs_tf.smoothing.settings import checked_certification_settings, checked_seed
-from lsrs_tf.smoothing.smoothed_classifier import SmoothedClassifier
 from lsrs_tf.smoothing.undecided import Undecided
 
 
-class SequentialCertifier:
+class SequentialCertifier(PackedCertifier):
     """Certifies images at target radii with as many samples as each one needs.
 
     n0 samples select a class, further ones go through a calibrated test for each radius, see
     `lsrs_tf.smoothing.sequential`; the certificate has the largest radius up to which all certify.
-    Passes of the head are filled with samples of several images, so that an image that is decided
-    costs nothing any more. Counts do not depend on what else is in a pass.
 
     Args:
         model: built `LatentSmoothingModel`. Its encoder is frozen here, its head is not: after
@@ -58,10 +50,8 @@ class SequentialCertifier:
         jit_compile=None,
         noise="float32",
     ):
-        self.n0, self.n, self.alpha = checked_certification_settings(n0, n, alpha)
-        self.seed = checked_seed(seed)
         self.target_radii = checked_target_radii(target_radii)
-        self.classifier = SmoothedClassifier(model, sigma, batch_size, jit_compile, noise)
+        super().__init__(model, sigma, n0, n, alpha, seed, batch_size, jit_compile, noise)
         self._tests = [
             sequential_test(
                 probability_needed(
@@ -76,105 +66,9 @@ class SequentialCertifier:
             for radius in self.target_radii
         ]
 
-    def certify(self, image):
-        """Returns the `Certificate` of one image [height, width, channels], pixels in [0, 1].
-
-        Raises:
-            ValueError: if the image is not valid, see `images.checked_image`.
-        """
-        image = checked_image(image, self.classifier.image_shape, 0)
-        ((_, certificate, _),) = self.certify_each([(0, image)])
-        return certificate
-
-    def certify_each(self, keys_and_images):
-        """Yields certificates in the order in which they become known.
-
-        Args:
-            keys_and_images: iterable of (key, checked image); images are taken from it as passes
-                have room for them.
-
-        Yields:
-            (key, `Certificate`, seconds that went into it).
-        """
-        waiting = iter(keys_and_images)
-        active = []
-        while True:
-            self._fill(active, waiting)
-            if not active:
-                return
-            self._one_pass(active)
-            decided = [entry for entry in active if entry.certificate is not None]
-            active = [entry for entry in active if entry.certificate is None]
-            for entry in decided:
-                yield entry.key, entry.certificate, entry.seconds
-
-    def _fill(self, active, waiting):
-        missing = self.classifier.batch_size - sum(entry.missing for entry in active)
-        while missing > 0:
-            try:
-                key, image = next(waiting)
-            except StopIteration:
-                return
-            entry = _Active(self, key, image)
-            active.append(entry)
-            missing -= entry.missing
-
-    def _one_pass(self, active):
-        start = time.perf_counter()
-        room, requests = self.classifier.batch_size, []
-        for entry in active:
-            count = min(room, entry.missing)
-            if count == 0:
-                break
-            requests.append((entry, count))
-            room -= count
-        votes = self.classifier.count_packed(
-            [entry.latent for entry, _ in requests],
-            [entry.stream for entry, _ in requests],
-            [entry.undecided.taken for entry, _ in requests],
-            [count for _, count in requests],
-        )
-        seconds = time.perf_counter() - start
-        samples = sum(count for _, count in requests)
-        for (entry, count), counts in zip(requests, votes, strict=True):
-            entry.add(counts, count, seconds * count / samples)
-
-
-class _Active:
-    """An image whose samples are being taken."""
-
-    def __init__(self, certifier, key, image):
-        start = time.perf_counter()
-        self.key = key
-        self._certifier = certifier
-        self._image = tf.convert_to_tensor(image, tf.float32)
-        self.latent = certifier.classifier.encode(self._image)
-        self.undecided = Undecided(
-            certifier.target_radii,
-            certifier._tests,
-            certifier.n0,
-            certifier.classifier.num_classes,
-        )
-        self.certificate = None
-        self.stream = self._stream(SELECTION)
-        self.seconds = time.perf_counter() - start
-
-    @property
-    def missing(self):
-        return self.undecided.wanted - self.undecided.taken
-
-    def add(self, counts, samples, seconds):
-        was_selecting = self.undecided.selecting
-        self.undecided.add(counts, samples)
-        self.seconds += seconds
-        if self.undecided.selecting:
-            return
-        if was_selecting:
-            self.stream = self._stream(ESTIMATION)
-        self.certificate = self.undecided.certificate()
-
-    def _stream(self, purpose):
-        return noise_stream(self._certifier.seed, self._image, purpose)
+    def new_undecided(self):
+        """Returns the tests of one image, still undecided."""
+        return Undecided(self.target_radii, self._tests, self.n0, self.classifier.num_classes)
 
 
 def checked_target_radii(target_radii):

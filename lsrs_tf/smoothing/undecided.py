@@ -1,6 +1,7 @@
 import numpy as np
 
 from lsrs_tf.smoothing.certificate import Certificate
+from lsrs_tf.smoothing.noise import ESTIMATION, SELECTION
 
 _UNDECIDED, _CERTIFIED, _GIVEN_UP = range(3)
 
@@ -19,7 +20,7 @@ class Undecided:
         num_classes: int.
 
     Attributes:
-        selecting: bool, whether the class is still to be selected.
+        purpose: `noise.SELECTION` while the class is being selected, then `noise.ESTIMATION`.
         taken: int, samples of the present stage (selection or estimation) so far.
     """
 
@@ -32,24 +33,25 @@ class Undecided:
         self._label = None
         self._selection_counts = np.zeros(num_classes, np.int64)
         self._counts = np.zeros(num_classes, np.int64)
-        self.selecting = True
+        self.purpose = SELECTION
         self.taken = 0
 
     @property
     def wanted(self):
         """Samples up to which the present stage must go before something can be decided."""
-        return self._n0 if self.selecting else int(self._tests[0].looks[self._look])
+        return self._n0 if self.purpose == SELECTION else int(self._tests[0].looks[self._look])
 
     def add(self, counts, samples):
         """Adds the votes [classes] of so many further samples, and decides what can be."""
-        stage = self._selection_counts if self.selecting else self._counts
+        selecting = self.purpose == SELECTION
+        stage = self._selection_counts if selecting else self._counts
         stage += counts
         self.taken += samples
         if self.taken < self.wanted:
             return
-        if self.selecting:
+        if selecting:
             self._label = int(self._selection_counts.argmax())
-            self.selecting, self.taken = False, 0
+            self.purpose, self.taken = ESTIMATION, 0
             return
         hits = self._counts[self._label]
         for index, test in enumerate(self._tests):

@@ -1,5 +1,6 @@
 import numpy as np
 
+from lsrs_tf.smoothing.noise import ESTIMATION, SELECTION
 from lsrs_tf.smoothing.sequential import SequentialTest
 from lsrs_tf.smoothing.undecided import Undecided
 
@@ -11,9 +12,9 @@ def _test(p0, certify_from, give_up_to):
 
 def _after(tests, hits_at_looks):
     undecided = Undecided([0.1, 0.2][: len(tests)], tests, 5, 2)
-    assert (undecided.selecting, undecided.wanted) == (True, 5)
+    assert (undecided.purpose, undecided.wanted) == (SELECTION, 5)
     undecided.add(np.array([0, 5]), 5)
-    assert (undecided.selecting, undecided.wanted) == (False, 10)
+    assert (undecided.purpose, undecided.wanted) == (ESTIMATION, 10)
     before = 0
     for hits in hits_at_looks:
         assert undecided.certificate() is None
