@@ -22,16 +22,16 @@ import tensorflow as tf
 from absl import flags
 
 from experiments import command_line
+from experiments.benchmarks import benchmark_flags
 from experiments.benchmarks.measuring import interleaved_medians, peak_memory
 from lsrs_tf import models
 from lsrs_tf.smoothing import noise, votes
 from lsrs_tf.smoothing.smoothed_classifier import SmoothedClassifier
 
-flags.DEFINE_integer("rounds", 7, "Calls whose median is reported.", lower_bound=1)
-flags.DEFINE_integer("width", 64, "Width of the ResNet18.", lower_bound=2)
+flags.DEFINE_integer("head_width", 64, "Width of the ResNet18.", lower_bound=2)
 flags.DEFINE_integer("samples", 512, "Noisy samples in one call.", lower_bound=16)
-flags.DEFINE_integer("batch_size", 256, "Noisy samples in one pass.", lower_bound=16)
-flags.DEFINE_boolean("memory", True, "Measure peak memory, in processes of their own.")
+flags.DEFINE_integer("pass_size", 256, "Noisy samples in one pass.", lower_bound=16)
+flags.adopt_module_key_flags(benchmark_flags)
 flags.adopt_module_key_flags(command_line)
 
 _SHARING = 16
@@ -174,7 +174,7 @@ def main(argv):
     """Measures and prints."""
     command_line.refuse_arguments(argv)
     flag = flags.FLAGS
-    settings = (flag.width, flag.samples, flag.batch_size, flag.rounds)
+    settings = (flag.head_width, flag.samples, flag.pass_size, flag.rounds)
     print("\n".join(sampler_table(*settings)), flush=True)
     print("\n" + "\n".join(depth_table(*settings)), flush=True)
     if flag.memory:

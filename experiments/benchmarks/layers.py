@@ -17,14 +17,14 @@ import tensorflow as tf
 from absl import flags
 
 from experiments import command_line
+from experiments.benchmarks import benchmark_flags
 from experiments.benchmarks.measuring import interleaved_medians, peak_memory
 from lsrs_tf import layers, models
 
-flags.DEFINE_integer("rounds", 11, "Calls whose median is reported.", lower_bound=1)
-flags.DEFINE_integer("batch_size", 128, "Images in a batch; a quarter at 112 x 112.", lower_bound=4)
-flags.DEFINE_boolean("memory", True, "Measure peak memory, in processes of their own.")
+flags.DEFINE_integer("images", 128, "Images in a batch; a quarter at 112 x 112.", lower_bound=4)
 flags.DEFINE_list("shapes", ["64x32", "128x16", "256x8", "32x112"], "Channels x pixels.")
 flags.DEFINE_list("step_widths", ["16", "64"], "Widths of the ResNet18; empty for no steps.")
+flags.adopt_module_key_flags(benchmark_flags)
 flags.adopt_module_key_flags(command_line)
 
 _PASSES = ("forward", "forward + backward")
@@ -182,11 +182,11 @@ def main(argv):
     command_line.refuse_arguments(argv)
     flag = flags.FLAGS
     shapes = [_shape(text) for text in flag.shapes]
-    table = layer_table(shapes, flag.batch_size, flag.rounds, flag.memory)
+    table = layer_table(shapes, flag.images, flag.rounds, flag.memory)
     print("\n" + "\n".join(table))
     widths = [int(width) for width in flag.step_widths if width]
     if widths:
-        print("\n" + "\n".join(step_table(widths, flag.batch_size, flag.rounds)))
+        print("\n" + "\n".join(step_table(widths, flag.images, flag.rounds)))
 
 
 if __name__ == "__main__":
