@@ -68,8 +68,15 @@ def bare_loop(classifier, head, samples):
 
 
 def sampler(classifier, image, samples):
-    """Returns a function that counts votes of one image with noise of its own."""
-    return lambda: classifier.count(image, [(noise.ESTIMATION, samples)], 0)
+    """Returns a function that counts votes of one image, encoded before, with its own noise."""
+    latent, stream = classifier.encode(image), noise.stream(0, image, noise.ESTIMATION)
+
+    def count():
+        for first in range(0, samples, classifier.batch_size):
+            size = min(classifier.batch_size, samples - first)
+            classifier.count_packed([latent], [stream], [first], [size])
+
+    return count
 
 
 def shared_sampler(classifier, image, samples):
@@ -117,11 +124,11 @@ def sampler_table(width, samples, batch_size, rounds):
     return lines
 
 
-def depth_table(width, samples, batch_size, rounds):
+def depth_table(width, samples, batch_size, rounds, depths=(0, 5, 9, 13)):
     """Returns lines on latent space against input space smoothing, with shared noise."""
     image = np.random.default_rng(0).uniform(size=(32, 32, 3)).astype(np.float32)
     cases, work = {}, {}
-    for depth in (0, 5, 9, 13):
+    for depth in depths:
         model = _model(depth, width, "float32")
         classifier = SmoothedClassifier(model, batch_size=batch_size)
         cases[depth] = shared_sampler(classifier, image, samples)

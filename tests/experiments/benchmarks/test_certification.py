@@ -16,8 +16,8 @@ def test_tables_have_a_row_per_case():
     lines = certification.sampler_table(2, 32, 16, 1)
     assert sum("float32" in line for line in lines) >= 4
     assert sum("bfloat16" in line for line in lines) >= 4
-    lines = certification.depth_table(2, 32, 16, 1)
-    assert [line.split("|")[1].strip() for line in lines[2:]] == ["0/18", "5/18", "9/18", "13/18"]
+    lines = certification.depth_table(2, 32, 16, 1, depths=(0, 9))
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["0/18", "9/18"]
 
 
 def test_torch_head_counts_votes():

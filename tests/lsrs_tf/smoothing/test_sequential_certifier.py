@@ -52,7 +52,7 @@ def test_counts_are_those_of_the_fixed_sampler():
 
 @pytest.mark.parametrize("target_radii", [(0.125,), (0.0625, 0.125, 0.25)])
 def test_false_certificates_stay_within_alpha(target_radii):
-    alpha, runs = 0.2, 400
+    alpha, runs = 0.2, 250
     # The true radius of the image is exactly 0.125: claiming that much is wrong alpha of the time.
     model = threshold_model(0.25, 0.25)
     certifier = SequentialCertifier(model, target_radii, n0=10, n=200, alpha=alpha, batch_size=200)
