@@ -11,7 +11,7 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from experiments import command_line
+from experiments import certification_flags, command_line
 from lsrs_tf.smoothing import records
 from lsrs_tf.smoothing.recertification import recertified
 from lsrs_tf.smoothing.record_file import RecordFile
@@ -20,6 +20,7 @@ from lsrs_tf.smoothing.settings import checked_certification_settings
 _RESULTS = ["p_lower", "samples", "selection_counts", "counts"]
 
 flags.DEFINE_string("outfile", None, "File to write.")
+flags.adopt_module_key_flags(certification_flags)
 flags.adopt_module_key_flags(command_line)
 
 

@@ -1,0 +1,28 @@
+import subprocess
+import sys
+
+import pytest
+
+from experiments.run_directory import RunDirectory
+from lsrs_tf import models
+from lsrs_tf.smoothing import records
+
+
+@pytest.mark.slow
+def test_shards_are_merged_and_recertified_by_the_commands_of_the_readme(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    run.claim({"dataset": "digits", "model": "convnet", "orthogonal_layers": 2})
+    models.convnet(width=4).save(run.model)
+
+    def command(module, *arguments):
+        subprocess.run([sys.executable, "-m", f"experiments.{module}", *arguments], check=True)
+
+    images = [f"--run_dir={run.path}", "--num_images=5"]
+    for shard in ("1/2", "2/2"):
+        command("certify", *images, "--n0=10", "--n=100", f"--shard={shard}")
+    command("merge", *images)
+    merged = records.read(run.certified)
+    assert [record.idx for record in merged] == [0, 72, 144, 216, 288]
+    again = tmp_path / "at_01.tsv"
+    command("recertify", str(run.certified), "--alpha=0.01", f"--outfile={again}")
+    assert {record.extra["alpha"] for record in records.read(again)} == {"0.01"}
