@@ -46,6 +46,7 @@ def main(argv):
     shard = sharding.parsed_shard(flag.shard)
     path = flag.outfile or sharding.shard_path(run.certified, shard)
     certify_test_images(
+        method_flags.certifier(model, flag.sigma),
         model,
         data,
         path,
@@ -55,17 +56,6 @@ def main(argv):
             settings.get("parametrization", "cayley"),
         ),
         sharding.of_shard(evenly_spread(data.num_test, flag.num_images), shard),
-        flag.method,
-        method_flags.target_radii(),
-        flag.sigma,
-        flag.n0,
-        flag.n,
-        flag.alpha,
-        flag.seed,
-        flag.certify_batch_size,
-        flag.noise,
-        flag.images_per_draw,
-        flag.tolerance,
     )
     following = f"report {path}" if shard is None else f"merge --run_dir={flag.run_dir}"
     print(f"Wrote {path}. Next: python -m experiments.{following}")

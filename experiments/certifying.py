@@ -3,11 +3,9 @@
 from tqdm import tqdm
 
 from lsrs_tf.models.fingerprint import fingerprint
-from lsrs_tf.smoothing.certification import make_certifier
+from lsrs_tf.smoothing import records
 from lsrs_tf.smoothing.images import checked_image
 from lsrs_tf.smoothing.record_file import RecordFile
-
-_RESULTS = ["p_lower", "samples", "selection_counts", "counts"]
 
 
 def evenly_spread(num_test, num_images):
@@ -30,78 +28,36 @@ def evenly_spread(num_test, num_images):
     return [index * num_test // num_images for index in range(num_images)]
 
 
-def certify_test_images(
-    model,
-    data,
-    path,
-    replaced,
-    indices,
-    method,
-    target_radii,
-    sigma,
-    n0,
-    n,
-    alpha,
-    seed,
-    batch_size,
-    noise="float32",
-    images_per_draw=1,
-    tolerance=None,
-):
+def certify_test_images(certifier, model, data, path, replaced, indices):
     """Certifies test images into a file, leaving out those that it holds already.
 
     Args:
-        model: `LatentSmoothingModel`.
+        certifier: of `lsrs_tf.smoothing.certification.make_certifier`.
+        model: `LatentSmoothingModel`, the certifier's, for its fingerprint.
         data: `datasets.ImageData`.
         path: the certification file.
         replaced: str such as '9/18', the fraction of layers that is orthogonal, for the file.
         indices: increasing list of int, which test images.
-        method: 'fixed' or 'sequential', see `lsrs_tf.certify`.
-        target_radii: list of float for 'sequential', else None.
-        sigma: float, or None for the model's.
-        n0: int, samples that select the class.
-        n: int, samples that estimate its probability.
-        alpha: float, probability that one certificate is wrong.
-        seed: int, seed of the noise.
-        batch_size: int, noisy samples in one pass of the head.
-        noise: 'float32' or 'exact', see `lsrs_tf.certify`.
-        images_per_draw: int, images that share their noise, see `lsrs_tf.certify`.
-        tolerance: float for 'sequential' without target radii, else None.
     """
-    certifier = make_certifier(
-        model,
-        method,
-        target_radii,
-        sigma,
-        n0,
-        n,
-        alpha,
-        seed,
-        batch_size,
-        noise,
-        images_per_draw,
-        tolerance,
-    )
     classifier = certifier.classifier
     settings = {
         "data": data.name,
         "replaced": replaced,
-        "method": method,
-        "target_radii": "-" if target_radii is None else _list(certifier.target_radii),
-        "tolerance": "-" if tolerance is None else tolerance,
+        "method": certifier.method,
+        "target_radii": "-" if certifier.target_radii is None else _list(certifier.target_radii),
+        "tolerance": "-" if certifier.tolerance is None else certifier.tolerance,
         "sigma": classifier.sigma,
         "n0": certifier.n0,
         "n": certifier.n,
         "alpha": certifier.alpha,
         "seed": certifier.seed,
-        "noise": noise,
-        # Shared noise is the same for any number of images.
-        "shared_noise": int(images_per_draw > 1),
+        "noise": classifier.noise.name,
+        "shared_noise": int(certifier.shared_noise),
         "radius_loss": classifier.radius_loss,
         "lipschitz": classifier.lipschitz,
         "model": fingerprint(model),
     }
-    with RecordFile(path, settings, _RESULTS) as file:
+    with RecordFile(path, settings, records.RESULTS) as file:
         if file.done:
             print(f"{path} holds {len(file.done)} images already.")
         missing = [index for index in indices if index not in file.done]

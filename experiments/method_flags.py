@@ -2,7 +2,8 @@
 
 from absl import flags
 
-from lsrs_tf.smoothing.certification import METHODS
+from experiments import certification_flags
+from lsrs_tf.smoothing.certification import METHODS, make_certifier
 from lsrs_tf.smoothing.noise_models import NOISE_MODELS
 
 flags.DEFINE_enum(
@@ -33,6 +34,33 @@ flags.DEFINE_integer(
     "Images that share their noise in a pass, for --method=fixed; 16 saves most of its time.",
     lower_bound=1,
 )
+
+
+flags.adopt_module_key_flags(certification_flags)
+
+
+def certifier(model, sigma):
+    """Returns the certifier that the flags ask for.
+
+    Args:
+        model: `LatentSmoothingModel`.
+        sigma: float, or None for the model's.
+    """
+    flag = flags.FLAGS
+    return make_certifier(
+        model,
+        flag.method,
+        target_radii(),
+        sigma,
+        flag.n0,
+        flag.n,
+        flag.alpha,
+        flag.seed,
+        flag.certify_batch_size,
+        flag.noise,
+        flag.images_per_draw,
+        flag.tolerance,
+    )
 
 
 def target_radii():

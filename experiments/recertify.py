@@ -8,7 +8,6 @@ less than it says.
 
 import pathlib
 
-import numpy as np
 from absl import flags
 
 from experiments import certification_flags, command_line
@@ -16,8 +15,6 @@ from lsrs_tf.smoothing import records
 from lsrs_tf.smoothing.recertification import recertified
 from lsrs_tf.smoothing.record_file import RecordFile
 from lsrs_tf.smoothing.settings import checked_certification_settings
-
-_RESULTS = ["p_lower", "samples", "selection_counts", "counts"]
 
 flags.DEFINE_string("outfile", None, "File to write.")
 flags.adopt_module_key_flags(certification_flags)
@@ -44,34 +41,28 @@ def recertify_file(path, outfile, alpha):
         _check(record, path)
     if not found:
         raise ValueError(f"{path} holds no certified image yet.")
-    names = [name for name in found[0].extra if name not in _RESULTS]
+    common = records.settings_of(found[0])
     settings = {
-        **{name: found[0].extra[name] for name in names},
+        **common,
         "alpha": alpha,
         # So that nobody takes the file for one to go on with.
-        "recertified_from_alpha": found[0].extra["alpha"],
+        "recertified_from_alpha": common["alpha"],
     }
-    with RecordFile(outfile, settings, _RESULTS) as file:
+    with RecordFile(outfile, settings, records.RESULTS) as file:
         for record in found:
             extra = record.extra
-            if any(extra[name] != str(settings[name]) for name in names if name != "alpha"):
+            if records.settings_of(record) != common:
                 raise ValueError(f"{path} mixes rows of different settings.")
             n0, n, _ = checked_certification_settings(int(extra["n0"]), int(extra["n"]), alpha)
-            selection, counts = (
-                np.array(extra[name].split(","), np.int64)
-                for name in ("selection_counts", "counts")
-            )
             label, radius, p_lower = recertified(
-                selection,
-                counts,
+                *records.votes_of(record),
                 n,
                 alpha,
                 float(extra["sigma"]),
                 float(extra["lipschitz"]),
                 float(extra.get("radius_loss", 0.0)),
             )
-            results = {**{name: extra.get(name) for name in _RESULTS}, "p_lower": repr(p_lower)}
-            results["samples"] = n0 + n
+            results = {**extra, "p_lower": repr(p_lower), "samples": n0 + n}
             file.append(record.idx, record.label, label, radius, record.seconds, results)
 
 

@@ -67,9 +67,12 @@ class Run:
     @property
     def class_probabilities(self):
         """Float array, the share of the selected class in the votes; None if there are no votes."""
-        if not all({"counts", "selection_counts"} <= set(record.extra) for record in self.records):
+        votes = [records.votes_of(record) for record in self.records]
+        if any(entry is None for entry in votes):
             return None
-        return np.array([_share_of_selected_class(record) for record in self.records])
+        return np.array(
+            [counts[selection.argmax()] / max(1, counts.sum()) for selection, counts in votes]
+        )
 
     @property
     def replaced(self):
@@ -94,13 +97,6 @@ class Run:
         if self.defense == _UNKNOWN:
             return self.path.stem
         return f"{self.defense} {self.replaced}, sigma {self.sigma}"
-
-
-def _share_of_selected_class(record):
-    counts, selection = (
-        np.array(record.extra[name].split(","), np.int64) for name in ("counts", "selection_counts")
-    )
-    return float(counts[selection.argmax()] / max(1, counts.sum()))
 
 
 def read_run(path):

@@ -62,13 +62,17 @@ def merge(paths, outfile, indices):
         raise FileExistsError(f"{outfile} exists already. Remove it, or give another --outfile.")
     first, headers, rows, sources = None, set(), {}, {}
     for path in map(pathlib.Path, paths):
-        for record in records.read(path):
+        found = records.read(path)
+        header, *lines = path.read_text(encoding="utf-8").splitlines()
+        headers.add(header)
+        # What a kill left of a last row is no record.
+        for record, line in zip(found, lines, strict=False):
             if record.idx in rows:
                 raise ValueError(
                     f"Image {record.idx} is in {sources[record.idx]} and in {path}. Give each "
                     "shard once."
                 )
-            settings = {name: record.extra.get(name) for name in _settings(record.extra)}
+            settings = records.settings_of(record)
             first = settings if first is None else first
             changed = [
                 f"{name}={first.get(name)} and {settings.get(name)}"
@@ -80,13 +84,7 @@ def merge(paths, outfile, indices):
                     f"{path} has other settings than the shards before ({'; '.join(changed)}), so "
                     "that together they mean nothing."
                 )
-            rows[record.idx], sources[record.idx] = None, path
-        header, *lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        headers.add(header)
-        # What a kill left of a last row was not read above, and has no line break.
-        whole = sum(source == path for source in sources.values())
-        for line in lines[:whole]:
-            rows[int(line.split("\t", 1)[0])] = line.rstrip("\n") + "\n"
+            rows[record.idx], sources[record.idx] = line, path
     missing, foreign = sorted({*indices} - {*rows}), sorted({*rows} - {*indices})
     if missing or foreign or len(headers) != 1:
         raise ValueError(
@@ -95,11 +93,7 @@ def merge(paths, outfile, indices):
             f"them{_examples(foreign)}. Finish the shards, and give the --num_images they had."
         )
     with written_whole(outfile) as path:
-        path.write_text(headers.pop() + "".join(rows[idx] for idx in sorted(rows)))
-
-
-def _settings(extra):
-    return set(extra) - {"p_lower", "samples", "selection_counts", "counts"}
+        path.write_text("\n".join([*headers, *(rows[idx] for idx in sorted(rows)), ""]))
 
 
 def _examples(indices):

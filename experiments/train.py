@@ -102,22 +102,12 @@ def main(argv):
     model = _trained_model(run, data)
     if flag.certify:
         certify_test_images(
+            method_flags.certifier(model, sigma=None),
             model,
             data,
             run.certified,
             training.fraction_replaced(flag.model, flag.orthogonal_layers, flag.parametrization),
             evenly_spread(data.num_test, flag.num_images),
-            flag.method,
-            method_flags.target_radii(),
-            None,
-            flag.n0,
-            flag.n,
-            flag.alpha,
-            flag.seed,
-            flag.certify_batch_size,
-            flag.noise,
-            flag.images_per_draw,
-            flag.tolerance,
         )
         print(f"Wrote {run.certified}.")
     if flag.report:

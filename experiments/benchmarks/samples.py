@@ -19,7 +19,7 @@ from absl import flags
 
 from experiments import command_line
 from experiments.reporting import read_run
-from lsrs_tf.smoothing import sequential
+from lsrs_tf.smoothing import records, sequential
 
 flags.DEFINE_list("radii", ["0.25", "0.5", "0.75"], "Target radii.")
 flags.DEFINE_integer("horizon", 100_000, "The most samples, and those of the fixed method.")
@@ -80,7 +80,7 @@ def table(run, radii, horizon):
     for radius in radii:
         loss = float(settings.get("radius_loss", 0.0))
         p0 = sequential.probability_needed(radius, sigma, lipschitz, loss)
-        least = int(scipy.stats.binom.isf(alpha, horizon, p0)) + 1
+        least = sequential.least_certifying_hits(p0, horizon, alpha)
         fixed = np.mean(scipy.stats.binom.sf(least - 1, horizon, probabilities))
         lines.append(f"| {radius} | fixed | {horizon} | 100 | - | {100 * fixed:.2f} | 1 |")
         betting, bet_certified = expectations(betting_test(p0, horizon, alpha), probabilities)
@@ -99,9 +99,7 @@ def table(run, radii, horizon):
 
 
 def _fraction(record):
-    counts, selection = (
-        np.array(record.extra[name].split(","), np.int64) for name in ("counts", "selection_counts")
-    )
+    selection, counts = records.votes_of(record)
     # Half a vote on either side keeps unanimous votes from a probability of 1.
     return float((counts[selection.argmax()] + 0.5) / (int(record.extra["n"]) + 1))
 

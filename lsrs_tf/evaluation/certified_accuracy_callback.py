@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 
+from lsrs_tf.evaluation.metrics import certified_accuracy
 from lsrs_tf.smoothing.certification import certify
 from lsrs_tf.smoothing.sequential_certifier import checked_target_radii
 from lsrs_tf.smoothing.settings import checked_count
@@ -54,5 +55,5 @@ class CertifiedAccuracyCallback(keras.callbacks.Callback):
         )
         correct = result.labels == self._labels
         for radius in self._radii:
-            certified = correct & (result.radii >= radius)
-            logs[f"certified_accuracy_{radius:g}"] = float(certified.mean())
+            accuracy = certified_accuracy(result.radii, correct, radius)
+            logs[f"certified_accuracy_{radius:g}"] = accuracy

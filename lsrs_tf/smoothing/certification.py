@@ -110,9 +110,9 @@ def certify(
             [entry.selection_counts for entry in certificates], np.int64
         ).reshape(-1, classes),
         samples=np.array([entry.samples for entry in certificates], np.int64),
-        method=method,
-        target_radii=None if target_radii is None else certifier.target_radii,
-        tolerance=tolerance,
+        method=certifier.method,
+        target_radii=certifier.target_radii,
+        tolerance=certifier.tolerance,
         sigma=classifier.sigma,
         n0=certifier.n0,
         n=certifier.n,

@@ -37,10 +37,15 @@ class Certifier:
 
     Attributes:
         classifier: the `SmoothedClassifier`.
+        shared_noise: bool, whether images share their noise.
 
     Raises:
         ValueError: if a setting is impossible, or n too small ever to certify at this alpha.
     """
+
+    method = "fixed"
+    target_radii = None
+    tolerance = None
 
     def __init__(
         self,
@@ -58,6 +63,8 @@ class Certifier:
         self.n0, self.n, self.alpha = checked_certification_settings(n0, n, alpha)
         self.seed = checked_seed(seed)
         self._images_per_draw = checked_count(images_per_draw, "images_per_draw")
+        # Shared noise is the same for any number of images.
+        self.shared_noise = self._images_per_draw > 1
         if self._images_per_draw > checked_count(batch_size, "batch_size"):
             raise ValueError(
                 "`images_per_draw` must be at most `batch_size`, the noisy samples in one pass of "
@@ -82,7 +89,7 @@ class Certifier:
         Yields:
             (key, `Certificate`, seconds that went into it).
         """
-        if self._images_per_draw == 1:
+        if not self.shared_noise:
             for key, image in keys_and_images:
                 start = time.perf_counter()
                 certificate = self._certificate_of_image(image)
@@ -97,7 +104,7 @@ class Certifier:
                 yield key, certificate, seconds
 
     def _certificate_of_image(self, image):
-        if self._images_per_draw > 1:
+        if self.shared_noise:
             return self._certificates_of_group([image])[0]
         return self._certificate(
             *self.classifier.count(image, [(SELECTION, self.n0), (ESTIMATION, self.n)], self.seed)

@@ -37,6 +37,11 @@ class PackedCertifier:
         ValueError: if a setting is impossible.
     """
 
+    method = "sequential"
+    target_radii = None
+    tolerance = None
+    shared_noise = False
+
     def __init__(self, model, sigma, n0, n, alpha, seed, batch_size, jit_compile, noise):
         self.n0, self.n, self.alpha = checked_certification_settings(n0, n, alpha)
         self.seed = checked_seed(seed)

@@ -13,6 +13,8 @@ import math
 import pathlib
 import re
 
+import numpy as np
+
 _DECIMALS = decimal.Decimal("0.000001")
 
 
@@ -40,6 +42,25 @@ class Record:
 
 
 COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
+# Further columns that belong to the image; all others are settings.
+RESULTS = ("p_lower", "samples", "selection_counts", "counts")
+
+
+def settings_of(record):
+    """Returns the settings that a record was made with, a dict of str to str."""
+    return {name: value for name, value in record.extra.items() if name not in RESULTS}
+
+
+def votes_of(record):
+    """Returns the votes of a record, or None if it holds none.
+
+    Returns:
+        (selection_counts, counts), int64 arrays [classes].
+    """
+    names = ("selection_counts", "counts")
+    if not set(names) <= set(record.extra):
+        return None
+    return tuple(np.array(record.extra[name].split(","), np.int64) for name in names)
 
 
 def rounded_down(value):

@@ -77,6 +77,11 @@ def probability_needed(radius, sigma, lipschitz, loss=0.0):
     return min(1.0, (1 - scipy.special.ndtr(-quantile) * (1 - 1e-12)) * (1 + 2.0**-52))
 
 
+def least_certifying_hits(p0, n, alpha):
+    """Returns the least hits among a fixed n that show a probability above p0; n + 1 for none."""
+    return int(scipy.stats.binom.isf(alpha, n, p0)) + 1
+
+
 def sequential_looks(n):
     """Returns the looks of a test of at most n samples: int64, ascending, the last one n."""
     looks = [min(_FIRST_LOOK, n)]
@@ -234,7 +239,7 @@ def _futility_boundary(p0, looks, alpha):
 
 def _hopeful_probability(p0, n, alpha):
     """Returns where a test of n samples certifies with `_POWER`, or None if that is nowhere."""
-    least = int(scipy.stats.binom.isf(alpha, n, p0)) + 1
+    least = least_certifying_hits(p0, n, alpha)
     if least > n:
         return None
     # P(hits >= least) = betainc(least, n - least + 1, p)

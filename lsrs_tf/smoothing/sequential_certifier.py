@@ -15,19 +15,16 @@ class SequentialCertifier(PackedCertifier):
     `lsrs_tf.smoothing.sequential`; the certificate has the largest radius up to which all certify.
 
     Args:
-        model: built `LatentSmoothingModel`. Its encoder is frozen here, its head is not: after
-            more training make a new certifier.
+        model: built `LatentSmoothingModel`, see `PackedCertifier`.
         target_radii: float or floats above 0, L2 radii in units of pixels in [0, 1].
-        sigma: float above 0, standard deviation of the noise in the latent, or None for the
-            model's.
+        sigma: see `PackedCertifier`, as are the further arguments.
         n0: int, samples that select the class.
         n: int, the most samples that estimate its probability.
         alpha: float in (0, 1), probability that one certificate is wrong.
         seed: int, seed of the noise.
         batch_size: int, noisy samples in one pass of the head.
-        jit_compile: bool, whether XLA compiles the passes of the head, or None for where it pays:
-            on a GPU.
-        noise: 'float32' or 'exact', see `lsrs_tf.certify`.
+        jit_compile: bool or None.
+        noise: 'float32' or 'exact'.
 
     Attributes:
         classifier: the `SmoothedClassifier`.

@@ -5,13 +5,12 @@ from experiments.certifying import certify_test_images
 from experiments.recertify import recertify_file
 from lsrs_tf import models
 from lsrs_tf.smoothing import records
+from lsrs_tf.smoothing.certification import make_certifier
 
 
 def _certify(model, path, alpha, method="fixed", target_radii=None):
-    certify_test_images(
-        model, datasets.load("digits"), path, "2/4", [0, 3, 7], method, target_radii, None, 10, 300,
-        alpha, 0, 50,
-    )  # fmt: skip
+    certifier = make_certifier(model, method, target_radii, None, 10, 300, alpha, 0, 50)
+    certify_test_images(certifier, model, datasets.load("digits"), path, "2/4", [0, 3, 7])
 
 
 def test_rows_are_those_of_certifying_at_that_alpha(tmp_path):

@@ -4,6 +4,7 @@ from experiments import datasets, sharding
 from experiments.certifying import certify_test_images
 from lsrs_tf import models
 from lsrs_tf.smoothing import records
+from lsrs_tf.smoothing.certification import make_certifier
 
 INDICES = [0, 3, 7, 9, 11]
 
@@ -15,9 +16,8 @@ def files(tmp_path_factory):
 
     def certify(name, indices, n=300):
         path, radii = folder / name, [0.05]
-        certify_test_images(
-            model, data, path, "2/4", indices, "sequential", radii, None, 10, n, 0.01, 0, 50
-        )
+        certifier = make_certifier(model, "sequential", radii, None, 10, n, 0.01, 0, 50)
+        certify_test_images(certifier, model, data, path, "2/4", indices)
         return path
 
     shards = [
