@@ -50,6 +50,7 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
         "n0": certifier.n0,
         "n": certifier.n,
         "alpha": certifier.alpha,
+        "against": certifier.against,
         "seed": certifier.seed,
         "noise": classifier.noise.name,
         "shared_noise": int(certifier.shared_noise),

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from experiments import certification_flags
+from experiments import against_flag, certification_flags
 from lsrs_tf.smoothing.certification import METHODS, make_certifier
 from lsrs_tf.smoothing.noise_models import NOISE_MODELS
 
@@ -36,6 +36,7 @@ flags.DEFINE_integer(
 )
 
 
+flags.adopt_module_key_flags(against_flag)
 flags.adopt_module_key_flags(certification_flags)
 
 
@@ -60,6 +61,7 @@ def certifier(model, sigma):
         flag.noise,
         flag.images_per_draw,
         flag.tolerance,
+        flag.against,
     )
 
 

@@ -1,33 +1,35 @@
-"""Certifies again at another alpha from the votes in a file, without the model.
+"""Certifies again from the votes in a file, without the model: at another alpha, for instance.
 
     python -m experiments.recertify runs/cifar_ls/certified.tsv --alpha=0.01 --outfile=at_01.tsv
 
-An alpha is to be chosen for its own sake: one that was picked for the certificates it gives proves
-less than it says.
+Settings are to be chosen for their own sake: those picked for the certificates they give prove less
+than they say.
 """
 
 import pathlib
 
 from absl import flags
 
-from experiments import certification_flags, command_line
+from experiments import against_flag, certification_flags, command_line
 from lsrs_tf.smoothing import records
 from lsrs_tf.smoothing.recertification import recertified
 from lsrs_tf.smoothing.record_file import RecordFile
 from lsrs_tf.smoothing.settings import checked_certification_settings
 
 flags.DEFINE_string("outfile", None, "File to write.")
+flags.adopt_module_key_flags(against_flag)
 flags.adopt_module_key_flags(certification_flags)
 flags.adopt_module_key_flags(command_line)
 
 
-def recertify_file(path, outfile, alpha):
+def recertify_file(path, outfile, alpha, against="half"):
     """Writes the certificates of a file at another alpha.
 
     Args:
         path: certification file of this package, of `--method=fixed`.
         outfile: file to write; it must not exist.
         alpha: float in (0, 1).
+        against: 'half' or 'runner_up', see `lsrs_tf.certify`.
 
     Raises:
         FileExistsError: if there is an outfile already.
@@ -45,6 +47,7 @@ def recertify_file(path, outfile, alpha):
     settings = {
         **common,
         "alpha": alpha,
+        "against": against,
         # So that nobody takes the file for one to go on with.
         "recertified_from_alpha": common["alpha"],
     }
@@ -53,7 +56,9 @@ def recertify_file(path, outfile, alpha):
             extra = record.extra
             if records.settings_of(record) != common:
                 raise ValueError(f"{path} mixes rows of different settings.")
-            n0, n, _ = checked_certification_settings(int(extra["n0"]), int(extra["n"]), alpha)
+            n0, n, _ = checked_certification_settings(
+                int(extra["n0"]), int(extra["n"]), alpha, against
+            )
             label, radius, p_lower = recertified(
                 *records.votes_of(record),
                 n,
@@ -61,6 +66,7 @@ def recertify_file(path, outfile, alpha):
                 float(extra["sigma"]),
                 float(extra["lipschitz"]),
                 float(extra.get("radius_loss", 0.0)),
+                against,
             )
             results = {**extra, "p_lower": repr(p_lower), "samples": n0 + n}
             file.append(record.idx, record.label, label, radius, record.seconds, results)
@@ -87,7 +93,7 @@ def main(argv):
     if len(argv) != 2:
         raise ValueError("Give one file of certificates.")
     flag = flags.FLAGS
-    recertify_file(argv[1], flag.outfile, flag.alpha)
+    recertify_file(argv[1], flag.outfile, flag.alpha, flag.against)
     print(f"Wrote {flag.outfile}. Next: python -m experiments.report {flag.outfile}")
 
 

@@ -26,6 +26,7 @@ _SETTINGS = (
     "n0",
     "n",
     "alpha",
+    "against",
     "seed",
     "noise",
     "shared_noise",

@@ -95,8 +95,8 @@ def main(argv):
     if flag.certify or flag.export:
         # Not after the training, which may take days.
         evenly_spread(data.num_test, flag.num_images)
-        checked_certification_settings(flag.n0, flag.n, flag.alpha)
-        check_method(flag.method, method_flags.target_radii(), flag.tolerance)
+        checked_certification_settings(flag.n0, flag.n, flag.alpha, flag.against)
+        check_method(flag.method, method_flags.target_radii(), flag.tolerance, flag.against)
     run = RunDirectory(flag.output_dir)
     run.claim({name: getattr(flag, name) for name in _SETTINGS})
     model = _trained_model(run, data)

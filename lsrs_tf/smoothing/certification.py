@@ -9,7 +9,7 @@ from lsrs_tf.smoothing.certifier import Certifier
 from lsrs_tf.smoothing.images import each_image, number_of_images
 from lsrs_tf.smoothing.noise import PREDICTION
 from lsrs_tf.smoothing.sequential_certifier import SequentialCertifier, checked_target_radii
-from lsrs_tf.smoothing.settings import checked_count, checked_seed
+from lsrs_tf.smoothing.settings import checked_against, checked_count, checked_seed
 from lsrs_tf.smoothing.smoothed_classifier import SmoothedClassifier
 from lsrs_tf.smoothing.tolerance_certifier import ToleranceCertifier, checked_tolerance
 
@@ -31,6 +31,7 @@ def certify(
     noise="float32",
     images_per_draw=1,
     tolerance=None,
+    against="half",
 ):
     """Certifies images: labels that no small perturbation can change, and how small.
 
@@ -67,6 +68,11 @@ def certify(
             wrong is not independent any more.
         tolerance: float above 0, in input space, for 'sequential': other samples plan how many are
             needed for a radius that is expected to be within this of that of n samples.
+        against: 'half' for radii by which a class keeps more than half of the votes (p_A against
+            1/2, customary), or, for 'fixed' only, 'runner_up' for radii by which it keeps more than
+            any other class (p_A against p_B, half of alpha for either bound). The latter are
+            larger where the other votes are scattered over several classes, and a little smaller
+            where they are not; choose beforehand.
 
     Returns:
         A `CertificationResult`.
@@ -88,6 +94,7 @@ def certify(
         noise,
         images_per_draw,
         tolerance,
+        against,
     )
     classifier = certifier.classifier
     found = {
@@ -117,6 +124,7 @@ def certify(
         n0=certifier.n0,
         n=certifier.n,
         alpha=certifier.alpha,
+        against=certifier.against,
         seed=certifier.seed,
         noise=classifier.noise.name,
         radius_loss=classifier.radius_loss,
@@ -137,9 +145,10 @@ def make_certifier(
     noise="float32",
     images_per_draw=1,
     tolerance=None,
+    against="half",
 ):
     """Returns the certifier of a method; for arguments see `certify`."""
-    check_method(method, target_radii, tolerance)
+    check_method(method, target_radii, tolerance, against)
     if method == "sequential" and images_per_draw != 1:
         raise ValueError(
             "`images_per_draw` belongs to `method='fixed'`: with sequential tests images need "
@@ -163,14 +172,21 @@ def make_certifier(
         batch_size,
         noise=noise,
         images_per_draw=images_per_draw,
+        against=against,
     )
 
 
-def check_method(method, target_radii, tolerance):
-    """Raises if there is no such method, or target radii or tolerance do not go with it."""
+def check_method(method, target_radii, tolerance, against):
+    """Raises if there is no such method, or the settings do not go with it."""
+    checked_against(against)
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {', '.join(METHODS)}. Received: {method!r}")
     if method == "sequential":
+        if against != "half":
+            raise ValueError(
+                "`against` belongs to `method='fixed'`: sequential methods hold a class against "
+                f"one half. Received: against={against!r}"
+            )
         if (target_radii is None) == (tolerance is None):
             raise ValueError(
                 "`method='sequential'` needs `target_radii`, the radii that are of interest, for "

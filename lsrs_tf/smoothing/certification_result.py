@@ -26,6 +26,7 @@ class CertificationResult:
         n0: int, selection samples per image.
         n: int, estimation samples per image, the most of them if the method is sequential.
         alpha: float.
+        against: str, 'half' or 'runner_up', what the probability of the class was held against.
         seed: int.
         noise: str, 'float32' or 'exact'.
         radius_loss: float, by how much rounding has lowered the radii in the latent.
@@ -45,6 +46,7 @@ class CertificationResult:
     n0: int
     n: int
     alpha: float
+    against: str
     seed: int
     noise: str
     radius_loss: float

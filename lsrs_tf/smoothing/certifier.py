@@ -6,6 +6,7 @@ from lsrs_tf.smoothing.images import checked_image
 from lsrs_tf.smoothing.noise import ESTIMATION, SELECTION
 from lsrs_tf.smoothing.recertification import recertified
 from lsrs_tf.smoothing.settings import (
+    checked_against,
     checked_certification_settings,
     checked_count,
     checked_seed,
@@ -34,6 +35,7 @@ class Certifier:
             on a GPU.
         noise: 'float32' or 'exact', see `lsrs_tf.certify`.
         images_per_draw: int, images that share their noise, see `lsrs_tf.certify`.
+        against: 'half' or 'runner_up', see `lsrs_tf.certify`.
 
     Attributes:
         classifier: the `SmoothedClassifier`.
@@ -59,8 +61,10 @@ class Certifier:
         jit_compile=None,
         noise="float32",
         images_per_draw=1,
+        against="half",
     ):
-        self.n0, self.n, self.alpha = checked_certification_settings(n0, n, alpha)
+        self.against = checked_against(against)
+        self.n0, self.n, self.alpha = checked_certification_settings(n0, n, alpha, against)
         self.seed = checked_seed(seed)
         self._images_per_draw = checked_count(images_per_draw, "images_per_draw")
         # Shared noise is the same for any number of images.
@@ -127,6 +131,7 @@ class Certifier:
             self.classifier.sigma,
             self.classifier.lipschitz,
             self.classifier.radius_loss,
+            self.against,
         )
         return Certificate(
             label=label,

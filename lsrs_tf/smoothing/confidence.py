@@ -72,6 +72,39 @@ def lower_confidence_bound(count, n, alpha):
     return bound * (1.0 - _BETA_MARGIN)
 
 
+def upper_confidence_bound(count, n, alpha):
+    """Returns an upper bound of a probability that fails with probability at most alpha.
+
+    The one-sided Clopper-Pearson bound, rounded up; see `lower_confidence_bound`.
+    """
+    return 1.0 - lower_confidence_bound(n - count, n, alpha)
+
+
+def runner_up_bounds(counts, label, n, alpha):
+    """Returns bounds of the probabilities of a class and of every other one, at alpha together.
+
+    Half of alpha goes to the class, half to the others. The bound of the others needs no share for
+    each of them: that of the most votes is at least that of the votes for the class that is truly
+    the most probable one, whichever that is, and this one fails with probability at most alpha / 2.
+
+    Args:
+        counts: int array [classes], votes in n samples. Samples without a vote may have been
+            anybody's.
+        label: int, the class, selected by other samples.
+        n: int, samples.
+        alpha: float in (0, 1), probability that any of the bounds is wrong, at most.
+
+    Returns:
+        (p_lower of the class, p_upper of every other class), floats.
+    """
+    p_lower = lower_confidence_bound(int(counts[label]), n, alpha / 2)
+    others = np.delete(counts, label)
+    most = int(others.max() + n - counts.sum())
+    p_upper = upper_confidence_bound(most, n, alpha / 2)
+    # All classes together have probability 1.
+    return p_lower, min(p_upper, float(np.nextafter(1.0 - p_lower, 1.0)))
+
+
 def float32_below(value):
     """Returns the largest float32 number that is not above a float64 number."""
     nearest = np.float32(value)
@@ -93,15 +126,42 @@ def certified_radius(p_lower, sigma, lipschitz, loss=0.0):
     Returns:
         float, in units of the input, at least 0.
     """
+    _check_scale(sigma, lipschitz)
+    if not p_lower > 0.5:
+        return 0.0
+    latent_radius = sigma * float(scipy.special.ndtri(p_lower)) * (1.0 - _NORMAL_MARGIN)
+    return max(0.0, (latent_radius - loss) / lipschitz * (1.0 - _NORMAL_MARGIN))
+
+
+def certified_radius_against(p_lower, p_upper, sigma, lipschitz, loss=0.0):
+    """Returns the certified L2 radius where every other class has at most a known probability.
+
+    R = (sigma / 2 * (ndtri(p_lower) - ndtri(p_upper)) - loss) / L (Cohen et al. 2019, theorem 1).
+
+    Args:
+        p_lower: float, lower bound of the probability of the class.
+        p_upper: float, upper bound of the probability of every other class.
+        sigma: float, standard deviation of the noise in the latent.
+        lipschitz: float above 0, upper bound of the encoder's Lipschitz constant.
+        loss: float, by how much rounding lowers the radius in the latent.
+
+    Returns:
+        float, in units of the input, rounded down; 0.0 means abstention.
+    """
+    _check_scale(sigma, lipschitz)
+    if not 0.0 < p_upper < p_lower < 1.0:
+        return 0.0
+    high, low = (float(scipy.special.ndtri(p)) for p in (p_lower, p_upper))
+    distance = high - low - _NORMAL_MARGIN * (abs(high) + abs(low))
+    return max(0.0, (sigma / 2 * distance - loss) / lipschitz * (1.0 - _NORMAL_MARGIN))
+
+
+def _check_scale(sigma, lipschitz):
     if not (sigma > 0 and lipschitz > 0 and math.isfinite(sigma) and math.isfinite(lipschitz)):
         raise ValueError(
             "A radius needs a finite sigma and a finite Lipschitz bound, both above 0. "
             f"Received: sigma={sigma}, lipschitz={lipschitz}"
         )
-    if not p_lower > 0.5:
-        return 0.0
-    latent_radius = sigma * float(scipy.special.ndtri(p_lower)) * (1.0 - _NORMAL_MARGIN)
-    return max(0.0, (latent_radius - loss) / lipschitz * (1.0 - _NORMAL_MARGIN))
 
 
 def majority_is_significant(first, second, alpha):

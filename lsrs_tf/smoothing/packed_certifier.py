@@ -41,6 +41,7 @@ class PackedCertifier:
     target_radii = None
     tolerance = None
     shared_noise = False
+    against = "half"
 
     def __init__(self, model, sigma, n0, n, alpha, seed, batch_size, jit_compile, noise):
         self.n0, self.n, self.alpha = checked_certification_settings(n0, n, alpha)

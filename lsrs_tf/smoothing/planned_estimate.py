@@ -73,6 +73,7 @@ class PlannedEstimate:
             self._classifier.sigma,
             self._classifier.lipschitz,
             self._classifier.radius_loss,
+            "half",
         )
         return Certificate(
             label=label,

@@ -5,27 +5,29 @@ import dataclasses
 import numpy as np
 
 from lsrs_tf.smoothing import confidence
-from lsrs_tf.smoothing.settings import checked_certification_settings
+from lsrs_tf.smoothing.settings import checked_against, checked_certification_settings
 
 
-def recertify(result, alpha):
-    """Returns the certificates of a result at another alpha.
+def recertify(result, alpha, against="half"):
+    """Returns the certificates of a result at another alpha, or against another probability.
 
-    The votes are the same, so that nothing is sampled. An alpha is to be chosen for its own sake:
-    one that was picked for the certificates it gives proves less than it says.
+    The votes are the same, so that nothing is sampled. Settings are to be chosen for their own
+    sake: those picked for the certificates they give prove less than they say.
 
     Args:
         result: `CertificationResult` of `lsrs_tf.certify` with `method="fixed"`.
         alpha: float in (0, 1), probability that one certificate is wrong.
+        against: 'half' or 'runner_up', see `lsrs_tf.certify`.
 
     Returns:
         A `CertificationResult`.
 
     Raises:
-        ValueError: if alpha is impossible, or the samples were taken sequentially: how many there
-            are then depends on the votes at the alpha of that time.
+        ValueError: if a setting is impossible, or the samples were taken sequentially: how many
+            there are then depends on the votes at the alpha of that time.
     """
-    _, _, alpha = checked_certification_settings(result.n0, result.n, alpha)
+    against = checked_against(against)
+    _, _, alpha = checked_certification_settings(result.n0, result.n, alpha, against)
     if result.method != "fixed":
         raise ValueError(
             "Votes of sequential tests cannot be used at another alpha: their number depends on "
@@ -33,7 +35,14 @@ def recertify(result, alpha):
         )
     certificates = [
         recertified(
-            selection, counts, result.n, alpha, result.sigma, result.lipschitz, result.radius_loss
+            selection,
+            counts,
+            result.n,
+            alpha,
+            result.sigma,
+            result.lipschitz,
+            result.radius_loss,
+            against,
         )
         for selection, counts in zip(result.selection_counts, result.counts, strict=True)
     ]
@@ -44,10 +53,11 @@ def recertify(result, alpha):
         radii=np.array(radii, np.float64),
         p_lower=np.array(p_lower, np.float64),
         alpha=alpha,
+        against=against,
     )
 
 
-def recertified(selection_counts, counts, n, alpha, sigma, lipschitz, radius_loss):
+def recertified(selection_counts, counts, n, alpha, sigma, lipschitz, radius_loss, against):
     """Returns (label, radius, p_lower) of votes with a fixed number of samples.
 
     Args:
@@ -58,8 +68,16 @@ def recertified(selection_counts, counts, n, alpha, sigma, lipschitz, radius_los
         sigma: float, standard deviation of the noise in the latent.
         lipschitz: float, upper bound of the encoder's Lipschitz constant.
         radius_loss: float, by how much rounding lowers a radius in the latent.
+        against: 'half' for the radius of a class that has more than half of the votes, 'runner_up'
+            for that of a class that has more than any other.
     """
     label = int(np.argmax(selection_counts))
+    if against == "runner_up":
+        p_lower, p_upper = confidence.runner_up_bounds(counts, label, n, alpha)
+        radius = confidence.certified_radius_against(
+            p_lower, p_upper, sigma, lipschitz, radius_loss
+        )
+        return label if radius > 0 else -1, radius, p_lower
     p_lower = confidence.lower_confidence_bound(int(counts[label]), n, alpha)
     radius = confidence.certified_radius(p_lower, sigma, lipschitz, radius_loss)
     return label if radius > 0 else -1, radius, p_lower

@@ -4,6 +4,9 @@ import numbers
 
 from lsrs_tf.smoothing import confidence
 
+# What the probability of a class is held against, see `recertification.recertified`.
+AGAINST = ("half", "runner_up")
+
 
 def checked_count(value, name):
     """Returns a number of samples as an int, or raises if it is not a whole number above zero."""
@@ -25,10 +28,18 @@ def checked_seed(seed):
     return int(seed)
 
 
-def checked_certification_settings(n0, n, alpha):
+def checked_against(against):
+    """Returns what a class is held against, or raises if it is not one of `AGAINST`."""
+    if against not in AGAINST:
+        raise ValueError(f"`against` must be one of {', '.join(AGAINST)}. Received: {against!r}")
+    return against
+
+
+def checked_certification_settings(n0, n, alpha, against="half"):
     """Returns (n0, n, alpha), or raises if they are impossible or could never certify anything."""
     n0, n, alpha = checked_count(n0, "n0"), checked_count(n, "n"), confidence.check_alpha(alpha)
-    smallest = confidence.smallest_certifying_n(alpha)
+    # Against the runner-up the class has half of alpha.
+    smallest = confidence.smallest_certifying_n(alpha if against == "half" else alpha / 2)
     if n < smallest:
         raise ValueError(
             f"With n={n} samples nothing can be certified at alpha={alpha}, not even when all of "

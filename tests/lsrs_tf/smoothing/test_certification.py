@@ -247,3 +247,18 @@ def test_equal_images_get_equal_shared_noise_and_others_too():
 def test_images_per_draw_is_checked(arguments, message):
     with pytest.raises(ValueError, match=message):
         _certify(_model(), _images(), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"against": "second"}, "must be one of half, runner_up"),
+        ({"against": "runner_up", "method": "sequential", "target_radii": 0.1}, "method='fixed'"),
+        # Half of alpha is left for the class.
+        ({"against": "runner_up", "n": 10}, "Use n=11"),
+    ],
+)
+def test_what_a_class_is_held_against_is_checked(settings, message):
+    images = np.zeros([1, 8, 8, 1], np.float32)
+    with pytest.raises(ValueError, match=message):
+        lsrs_tf.certify(models.convnet(width=4), images, verbose=0, **settings)

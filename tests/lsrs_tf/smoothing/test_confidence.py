@@ -115,3 +115,40 @@ def test_impossible_counts_are_refused(count, n):
 def test_radius_needs_sigma_and_lipschitz(sigma, lipschitz):
     with pytest.raises(ValueError, match="finite"):
         confidence.certified_radius(0.9, sigma, lipschitz)
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.01])
+def test_runner_up_bounds_are_wrong_at_most_as_often_as_alpha_allows(alpha):
+    n = 30
+    votes = np.array([(a, b, n - a - b) for a in range(n + 1) for b in range(n + 1 - a)])
+    firsts, seconds = np.meshgrid(np.linspace(0.2, 0.95, 31), np.linspace(0.01, 0.5, 15))
+    laws = [(p, q, 1 - p - q) for p, q in zip(firsts.flat, seconds.flat, strict=True) if p + q <= 1]
+
+    def worst(alpha):
+        bounds = [confidence.runner_up_bounds(row, 0, n, alpha) for row in votes]
+        p_lower, p_upper = np.array(bounds).T
+        return max(
+            scipy.stats.multinomial.pmf(votes, n, law)[
+                (p_lower > law[0]) | (p_upper < max(law[1:]))
+            ].sum()
+            for law in laws
+        )
+
+    assert alpha / 2 < worst(alpha) <= alpha
+    # The whole of alpha for each of both bounds would be caught.
+    assert worst(2 * alpha) > alpha
+
+
+@pytest.mark.parametrize("p_lower", [0.501, 0.7, 0.99, 1 - 1e-9])
+def test_radius_against_is_below_the_exact_one_and_close(p_lower):
+    mpmath.mp.dps = 40
+    for p_upper in (1e-9, 0.01, 0.3, 0.45):
+        radius = confidence.certified_radius_against(p_lower, p_upper, 0.25, 4.1, 0.001)
+        high, low = (
+            mpmath.sqrt(2) * mpmath.erfinv(2 * mpmath.mpf(p) - 1) for p in (p_lower, p_upper)
+        )
+        exact = (mpmath.mpf(0.125) * (high - low) - mpmath.mpf(0.001)) / mpmath.mpf(4.1)
+        assert mpmath.mpf(radius) <= exact
+        assert mpmath.mpf(radius) >= exact * (1 - mpmath.mpf(10) ** -12)
+    assert confidence.certified_radius_against(p_lower, p_lower, 0.25, 1.0) == 0.0
+    assert confidence.certified_radius_against(p_lower, math.nan, 0.25, 1.0) == 0.0
