@@ -8,8 +8,11 @@ expectations: samples per image up to the horizon, undecided images included, an
 
 `betting` is the Krichevsky-Trofimov mixture of Voracek (2024) with the threshold 1 / alpha at the
 same looks, which stops for either answer; `sequential` is `lsrs_tf.certify(method="sequential")`.
+
+A second table sets `tolerance=` beside input-specific sampling, by simulated votes.
 """
 
+import collections
 import math
 
 import numpy as np
@@ -18,11 +21,15 @@ import scipy.stats
 from absl import flags
 
 from experiments import command_line
+from experiments.benchmarks.input_specific import input_specific_samples
 from experiments.reporting import read_run
-from lsrs_tf.smoothing import records, sequential
+from lsrs_tf.smoothing import confidence, noise, records, sequential
+from lsrs_tf.smoothing.planned_estimate import PlannedEstimate
 
 flags.DEFINE_list("radii", ["0.25", "0.5", "0.75"], "Target radii.")
 flags.DEFINE_integer("horizon", 100_000, "The most samples, and those of the fixed method.")
+flags.DEFINE_float("tolerance", 0.05, "How much smaller than at the horizon radii may be.")
+flags.DEFINE_integer("repetitions", 5, "Simulated votes of each image, for the tolerance.")
 flags.adopt_module_key_flags(command_line)
 
 
@@ -98,6 +105,58 @@ def table(run, radii, horizon):
     return lines
 
 
+def tolerance_table(run, tolerance, horizon, repetitions):
+    """Returns the lines of a Markdown table on radii within a tolerance, by simulated votes."""
+    settings = run.records[0].extra
+    sigma, lipschitz, alpha = (float(settings[name]) for name in ("sigma", "lipschitz", "alpha"))
+    rng = np.random.default_rng(0)
+    probabilities = np.tile([_fraction(record) for record in run.records], repetitions)
+
+    def radius(hits, samples):
+        p_lower = confidence.lower_confidence_bound(int(hits), samples, alpha)
+        return confidence.certified_radius(p_lower, sigma, lipschitz)
+
+    fixed = np.array([radius(rng.binomial(horizon, p), horizon) for p in probabilities])
+
+    def row(name, allowed, outcomes):
+        samples, radii = np.array(outcomes).T
+        lost = np.mean((fixed > 0) & (radii == 0)) / max(1e-9, np.mean(fixed > 0))
+        cells = [f"{samples.mean():.0f}", f"{np.mean(fixed - radii):.4f}", f"{100 * lost:.1f}"]
+        return f"| {name} | {allowed:g} | {' | '.join(cells)} |"
+
+    lines = [
+        "| method | tolerance | samples per image | mean loss of radius | not certified (%) |",
+        "|---|---|---|---|---|",
+    ]
+    scale = collections.namedtuple("Scale", "num_classes lipschitz sigma radius_loss")
+    scale = scale(2, lipschitz, sigma, 0.0)
+    planned = [
+        _planned(PlannedEstimate(100, horizon, alpha, tolerance, scale, 0), p, rng)
+        for p in probabilities
+    ]
+    lines.append(row("tolerance", tolerance, planned))
+    for pilot in (100, 1_000):
+        for allowed in (tolerance / 2, tolerance, 2 * tolerance, 4 * tolerance):
+            outcomes = []
+            for p in probabilities:
+                hits, units = int(rng.binomial(pilot, p)), allowed * lipschitz / sigma
+                n = input_specific_samples(hits, pilot, horizon, alpha, units)
+                outcomes.append((100 + pilot + n, radius(rng.binomial(n, p), n)))
+            lines.append(row(f"input-specific, {pilot} pilot samples", allowed, outcomes))
+    return lines
+
+
+def _planned(estimate, probability, rng):
+    """Returns (samples, radius) of an estimate whose votes are simulated."""
+    while (certificate := estimate.certificate()) is None:
+        count = estimate.wanted - estimate.taken
+        hits = rng.binomial(count, probability)
+        # The class is the first one; an image that selects wrongly counts as one of p < 1/2.
+        votes = [count, 0] if estimate.purpose == noise.SELECTION else [hits, count - hits]
+        estimate.add(np.array(votes), count)
+    return certificate.samples, certificate.radius
+
+
 def _fraction(record):
     selection, counts = records.votes_of(record)
     # Half a vote on either side keeps unanimous votes from a probability of 1.
@@ -110,7 +169,9 @@ def main(argv):
         raise ValueError("Give one file of certificates, or the folder of a training run.")
     run = read_run(argv[1])
     radii = [float(radius) for radius in flags.FLAGS.radii]
-    print("\n".join(table(run, radii, flags.FLAGS.horizon)))
+    flag = flags.FLAGS
+    print("\n".join(table(run, radii, flag.horizon)), flush=True)
+    print("\n" + "\n".join(tolerance_table(run, flag.tolerance, flag.horizon, flag.repetitions)))
 
 
 if __name__ == "__main__":
