@@ -14,6 +14,7 @@ from experiments import (
     command_line,
     data_flags,
     datasets,
+    devices,
     method_flags,
     sharding,
     training,
@@ -41,12 +42,14 @@ def main(argv):
     flag = flags.FLAGS
     run = RunDirectory(flag.run_dir)
     settings = run.settings()
-    model = checkpoints.load_model(run.model)
+    with devices.strategy().scope():
+        model = checkpoints.load_model(run.model)
+        certifier = method_flags.certifier(model, flag.sigma)
     data = datasets.load(settings["dataset"], flag.data_dir, flag.download)
     shard = sharding.parsed_shard(flag.shard)
     path = flag.outfile or sharding.shard_path(run.certified, shard)
     certify_test_images(
-        method_flags.certifier(model, flag.sigma),
+        certifier,
         model,
         data,
         path,

@@ -80,6 +80,7 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
                 certificate.radius,
                 seconds,
                 {
+                    "clean": certificate.clean_label,
                     "p_lower": repr(certificate.p_lower),
                     "samples": certificate.samples,
                     "selection_counts": _list(certificate.selection_counts),

@@ -68,7 +68,7 @@ def recertify_file(path, outfile, alpha, against="half"):
                 float(extra.get("radius_loss", 0.0)),
                 against,
             )
-            results = {**extra, "p_lower": repr(p_lower), "samples": n0 + n}
+            results = {"clean": "-", **extra, "p_lower": repr(p_lower), "samples": n0 + n}
             file.append(record.idx, record.label, label, radius, record.seconds, results)
 
 

@@ -1,6 +1,7 @@
 """Tables and pictures of certification files."""
 
 import dataclasses
+import fractions
 import pathlib
 
 import numpy as np
@@ -57,6 +58,19 @@ class Run:
     def correct(self):
         """Bool array, whether the certified class is the true one."""
         return np.array([record.correct for record in self.records])
+
+    @property
+    def clean_accuracy(self):
+        """Fraction of images whose class without noise is the true one, or None if unknown."""
+        clean = [record.extra.get("clean", _UNKNOWN) for record in self.records]
+        if _UNKNOWN in clean:
+            return None
+        # -1 stands for no class, and for an unknown label.
+        correct = sum(
+            int(label) == record.label != -1
+            for label, record in zip(clean, self.records, strict=True)
+        )
+        return fractions.Fraction(correct, len(clean))
 
     @property
     def samples(self):
@@ -134,13 +148,14 @@ def paper_table(runs):
 
     ACR and accuracies are rounded down.
 
-    Accuracy is that of the smoothed classifier: certified with the true class at any radius.
-    Columns of abstentions, noisy samples and the number of images stand beside the paper's.
+    Accuracy is that of the smoothed classifier: certified with the true class at any radius. Clean
+    is that of the base classifier without noise, which has no guarantee. Columns of abstentions,
+    noisy samples and the number of images stand beside the paper's.
     """
     lines = [
-        "| defense | sigma | replaced | ACR | accuracy (%) | time (s/example) | abstained (%) "
-        "| samples/example | images |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| defense | sigma | replaced | ACR | accuracy (%) | time (s/example) | clean (%) "
+        "| abstained (%) | samples/example | images |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for run in runs:
         seconds = np.mean([record.seconds for record in run.records])
@@ -152,6 +167,7 @@ def paper_table(runs):
             _floor(exact_average_certified_radius(run.radii, run.correct), 3),
             _percent(run, 0.0, 2),
             f"{seconds:.3f}",
+            _UNKNOWN if run.clean_accuracy is None else _floor(100 * run.clean_accuracy, 2),
             f"{100 * abstained:.2f}",
             _UNKNOWN if run.samples is None else f"{run.samples.mean():.0f}",
             str(len(run.records)),

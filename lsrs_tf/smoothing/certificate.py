@@ -9,6 +9,7 @@ class Certificate:
 
     Attributes:
         label: int, the certified class, -1 for abstention.
+        clean_label: int, the class without noise, -1 for none; it says nothing about a radius.
         radius: float, L2 radius in units of pixels in [0, 1], rounded down; 0.0 for abstention.
         p_lower: float, lower bound of the probability of the selected class.
         counts: int64 [classes], votes of the estimation samples.
@@ -17,6 +18,7 @@ class Certificate:
     """
 
     label: int
+    clean_label: int
     radius: float
     p_lower: float
     counts: np.ndarray

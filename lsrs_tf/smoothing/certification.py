@@ -37,6 +37,9 @@ def certify(
 
     The same image, settings and seed give the same counts, whatever the other images are.
 
+    On several GPUs, make or load the model in the scope of a `tf.distribute.MirroredStrategy` and
+    call this there too: each pass then goes to all of them.
+
     Args:
         model: built `lsrs_tf.models.LatentSmoothingModel`. Its encoder is frozen for the call.
         images: array or tensor [images, height, width, channels] with floating point pixels in
@@ -110,6 +113,7 @@ def certify(
     classes = classifier.num_classes
     return CertificationResult(
         labels=np.array([entry.label for entry in certificates], np.int64),
+        clean_labels=np.array([entry.clean_label for entry in certificates], np.int64),
         radii=np.array([entry.radius for entry in certificates], np.float64),
         p_lower=np.array([entry.p_lower for entry in certificates], np.float64),
         counts=np.array([entry.counts for entry in certificates], np.int64).reshape(-1, classes),
@@ -233,7 +237,7 @@ def predict(model, images, sigma=None, n=1_000, alpha=0.001, seed=0, batch_size=
     labels = []
     each = each_image(images, classifier.image_shape)
     for image in _with_progress(each, number_of_images(images), "predict", verbose):
-        (counts,) = classifier.count(image, [(PREDICTION, n)], seed)
+        (counts,) = classifier.count(image, classifier.encode(image), [(PREDICTION, n)], seed)
         second, first = np.sort(counts)[-2:]
         significant = confidence.majority_is_significant(int(first), int(second), alpha)
         labels.append(int(counts.argmax()) if significant else -1)

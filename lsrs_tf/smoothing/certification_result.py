@@ -12,6 +12,7 @@ class CertificationResult:
 
     Attributes:
         labels: int64 [images], the certified class, -1 for abstention.
+        clean_labels: int64 [images], the class without noise, -1 for none; no certificate.
         radii: float64 [images], L2 radius in units of pixels in [0, 1], rounded down; 0.0 for
             abstention.
         p_lower: float64 [images], lower bound of the probability of the selected class.
@@ -34,6 +35,7 @@ class CertificationResult:
     """
 
     labels: np.ndarray
+    clean_labels: np.ndarray
     radii: np.ndarray
     p_lower: np.ndarray
     counts: np.ndarray

@@ -110,8 +110,12 @@ class Certifier:
     def _certificate_of_image(self, image):
         if self.shared_noise:
             return self._certificates_of_group([image])[0]
+        latent = self.classifier.encode(image)
         return self._certificate(
-            *self.classifier.count(image, [(SELECTION, self.n0), (ESTIMATION, self.n)], self.seed)
+            latent,
+            *self.classifier.count(
+                image, latent, [(SELECTION, self.n0), (ESTIMATION, self.n)], self.seed
+            ),
         )
 
     def _certificates_of_group(self, images):
@@ -120,9 +124,9 @@ class Certifier:
             self.classifier.count_shared(latents, purpose, samples, self.seed)
             for purpose, samples in ((SELECTION, self.n0), (ESTIMATION, self.n))
         )
-        return list(map(self._certificate, selection_counts, counts))
+        return list(map(self._certificate, latents, selection_counts, counts))
 
-    def _certificate(self, selection_counts, counts):
+    def _certificate(self, latent, selection_counts, counts):
         label, radius, p_lower = recertified(
             selection_counts,
             counts,
@@ -135,6 +139,7 @@ class Certifier:
         )
         return Certificate(
             label=label,
+            clean_label=self.classifier.clean_label(latent),
             radius=radius,
             p_lower=p_lower,
             counts=counts,

@@ -48,8 +48,12 @@ class PackedCertifier:
         self.seed = checked_seed(seed)
         self.classifier = SmoothedClassifier(model, sigma, batch_size, jit_compile, noise)
 
-    def new_undecided(self):
-        """Returns what decides about one image, such as `Undecided`; to be overridden."""
+    def new_undecided(self, clean_label):
+        """Returns what decides about one image, such as `Undecided`; to be overridden.
+
+        Args:
+            clean_label: int, see `Certificate`.
+        """
         raise NotImplementedError
 
     def certify(self, image):
@@ -85,7 +89,7 @@ class PackedCertifier:
                 yield entry.key, entry.certificate, entry.seconds
 
     def _fill(self, active, waiting):
-        missing = self.classifier.batch_size - sum(entry.missing for entry in active)
+        missing = self.classifier.pass_size - sum(entry.missing for entry in active)
         while missing > 0:
             try:
                 key, image = next(waiting)
@@ -97,7 +101,7 @@ class PackedCertifier:
 
     def _one_pass(self, active):
         start = time.perf_counter()
-        room, requests = self.classifier.batch_size, []
+        room, requests = self.classifier.pass_size, []
         for entry in active:
             count = min(room, entry.missing)
             if count == 0:
@@ -125,7 +129,7 @@ class _Active:
         self._certifier = certifier
         self._image = tf.convert_to_tensor(image, tf.float32)
         self.latent = certifier.classifier.encode(self._image)
-        self.undecided = certifier.new_undecided()
+        self.undecided = certifier.new_undecided(certifier.classifier.clean_label(self.latent))
         self.certificate = None
         self._purpose = self.undecided.purpose
         self.stream = self._stream()

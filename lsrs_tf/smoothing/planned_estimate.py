@@ -18,6 +18,7 @@ class PlannedEstimate:
         alpha: float in (0, 1).
         tolerance: float above 0, in input space.
         classifier: `SmoothedClassifier`.
+        clean_label: int, see `Certificate`.
 
     Attributes:
         purpose: `noise.SELECTION`, `noise.PILOT` or `noise.ESTIMATION`, the present stage.
@@ -25,11 +26,12 @@ class PlannedEstimate:
         wanted: int, samples up to which the present stage must go.
     """
 
-    def __init__(self, n0, n, alpha, tolerance, classifier):
+    def __init__(self, n0, n, alpha, tolerance, classifier, clean_label):
         self._n = n
         self._alpha = alpha
         self._tolerance = tolerance * classifier.lipschitz / classifier.sigma
         self._classifier = classifier
+        self._clean_label = clean_label
         self._counts = {
             purpose: np.zeros(classifier.num_classes, np.int64)
             for purpose in (SELECTION, PILOT, ESTIMATION)
@@ -77,6 +79,7 @@ class PlannedEstimate:
         )
         return Certificate(
             label=label,
+            clean_label=self._clean_label,
             radius=radius,
             p_lower=p_lower,
             counts=self._counts[ESTIMATION],

@@ -43,7 +43,7 @@ class Record:
 
 COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
 # Further columns that belong to the image; all others are settings.
-RESULTS = ("p_lower", "samples", "selection_counts", "counts")
+RESULTS = ("clean", "p_lower", "samples", "selection_counts", "counts")
 
 
 def settings_of(record):

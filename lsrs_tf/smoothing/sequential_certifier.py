@@ -63,9 +63,10 @@ class SequentialCertifier(PackedCertifier):
             for radius in self.target_radii
         ]
 
-    def new_undecided(self):
+    def new_undecided(self, clean_label):
         """Returns the tests of one image, still undecided."""
-        return Undecided(self.target_radii, self._tests, self.n0, self.classifier.num_classes)
+        classes = self.classifier.num_classes
+        return Undecided(self.target_radii, self._tests, self.n0, classes, clean_label)
 
 
 def checked_target_radii(target_radii):

@@ -18,11 +18,13 @@ class SmoothedClassifier:
     the model's own: after more training make a new classifier. Every image is encoded alone, so
     that its latent is the same to the last bit whatever comes with it.
 
+    Made in the scope of a `tf.distribute.Strategy`, it samples on all of its replicas.
+
     Args:
         model: built `LatentSmoothingModel`.
         sigma: float above 0, standard deviation of the noise in the latent, or None for the
             model's.
-        batch_size: int, noisy samples in one pass of the head.
+        batch_size: int, noisy samples in one pass of the head on one replica.
         jit_compile: bool, whether XLA compiles the passes of the head, or None for where it pays:
             on a GPU.
         noise: 'float32' or 'exact', see `Float32Noise` and `ExactNoise`.
@@ -31,6 +33,7 @@ class SmoothedClassifier:
         image_shape: tuple, (height, width, channels).
         latent_shape: tuple, the shape of one latent.
         num_classes: int.
+        pass_size: int, noisy samples in one pass of the head on all replicas together.
         sigma: float, the standard deviation as the noise has it in float32.
         noise: the `Float32Noise` or `ExactNoise`.
         radius_loss: float, by how much rounding lowers a radius in the latent.
@@ -47,6 +50,9 @@ class SmoothedClassifier:
         sigma = checked_sigma(model.sigma if sigma is None else sigma)
         make_noise = noise_model(noise)
         self.batch_size = checked_count(batch_size, "batch_size")
+        self._strategy = tf.distribute.get_strategy()
+        self._replicas = self._strategy.num_replicas_in_sync
+        self.pass_size = self.batch_size * self._replicas
         self.encoder = model.freeze_encoder()
         report = lipschitz_report(self.encoder)
         self.lipschitz = report.bound
@@ -74,6 +80,7 @@ class SmoothedClassifier:
         latent = tf.TensorSpec(self.latent_shape, tf.float32)
         scalar = tf.TensorSpec([], tf.int64)
         self._encode = tf.function(self.latent).get_concrete_function(image)
+        self._clean_votes = tf.function(self._head_votes)
         self._count = tf.function(self.votes).get_concrete_function(
             image, latent, scalar, scalar, scalar
         )
@@ -90,11 +97,12 @@ class SmoothedClassifier:
             ],
         )
 
-    def count(self, image, purposes_and_samples, seed):
+    def count(self, image, latent, purposes_and_samples, seed):
         """Counts the votes of noisy copies of one image.
 
         Args:
-            image: float32 array of `image_shape`, checked.
+            image: float32 array of `image_shape`, checked; it names the random stream.
+            latent: float32 tensor of `latent_shape`, see `encode`.
             purposes_and_samples: list of (purpose, samples), see `noise.stream`.
             seed: int.
 
@@ -102,7 +110,6 @@ class SmoothedClassifier:
             List of int64 arrays [classes], one for each purpose.
         """
         image = tf.convert_to_tensor(image, tf.float32)
-        latent = self._encode(image)
         seed = tf.constant(seed, tf.int64)
         return [
             self._count(
@@ -115,6 +122,11 @@ class SmoothedClassifier:
         """Returns the float32 latent of one checked image, a tensor of `latent_shape`."""
         return self._encode(tf.convert_to_tensor(image, tf.float32))
 
+    def clean_label(self, latent):
+        """Returns the class of a latent without noise, -1 for none; it has no certificate."""
+        (votes,) = self._clean_votes(latent[tf.newaxis]).numpy()
+        return int(votes.argmax()) if votes.any() else -1
+
     def count_packed(self, latents, streams, firsts, counts):
         """Counts votes for samples of several images in one pass of the head.
 
@@ -122,7 +134,7 @@ class SmoothedClassifier:
             latents: list of float32 tensors of `latent_shape`.
             streams: list of uint64 tensors [3], see `noise.stream`.
             firsts: list of int, number of the first sample of each.
-            counts: list of int, how many samples of each, `batch_size` together at most.
+            counts: list of int, how many samples of each, `pass_size` together at most.
 
         Returns:
             int64 array [len(latents), classes].
@@ -157,7 +169,8 @@ class SmoothedClassifier:
 
     def warm_up(self):
         """Traces and compiles, so that the time of the first image is that of any other."""
-        self.count(np.zeros(self.image_shape, np.float32), [(SELECTION, 1)], seed=0)
+        image = np.zeros(self.image_shape, np.float32)
+        self.count(image, self.encode(image), [(SELECTION, 1)], seed=0)
 
     def latent(self, image):
         """Returns the float32 latent of one image, a tensor of `image_shape`; for use in graphs."""
@@ -177,12 +190,25 @@ class SmoothedClassifier:
             int64 tensor [classes].
         """
         stream = noise_stream(seed, image, purpose)
-        return votes.count_votes(
-            lambda first, last: self._count_chunk(latent, stream, first, last),
-            samples,
-            self.batch_size,
-            [self.num_classes],
+        return self._on_replicas(
+            lambda replica: votes.count_votes(
+                lambda first, last: self._count_chunk(latent, stream, first, last),
+                samples,
+                self.batch_size,
+                [self.num_classes],
+                replica,
+                self._replicas,
+            )
         )
+
+    def _on_replicas(self, count):
+        """Adds up what count(replica) gives on every replica of the strategy."""
+        if self._replicas == 1:
+            return count(0)
+        counts = self._strategy.run(
+            lambda: count(tf.distribute.get_replica_context().replica_id_in_sync_group)
+        )
+        return tf.add_n(self._strategy.experimental_local_results(counts))
 
     def _votes_of_chunk(self, latent, stream, first, last):
         latent = tf.ensure_shape(latent, self.latent_shape)
@@ -197,21 +223,38 @@ class SmoothedClassifier:
         )
 
     def _packed_votes(self, latents, streams, firsts, counts):
-        return votes.packed_votes(
-            self._votes_of_rows, latents, self.noise.draw, streams, firsts, counts, self.batch_size
+        return self._on_replicas(
+            lambda replica: votes.packed_votes(
+                self._votes_of_rows,
+                latents,
+                self.noise.draw,
+                streams,
+                *votes.requests_of_replica(firsts, counts, self.batch_size, replica),
+                self.batch_size,
+            )
         )
 
     def _shared_votes(self, latents, seed, purpose, samples):
         images = latents.shape[0]
         samples_of_pass = self.batch_size // images
         stream = shared_stream(seed, purpose)
-        return votes.count_votes(
-            lambda first, last: votes.shared_votes(
-                self._votes_of_rows, latents, self.noise.draw, stream, first, last, samples_of_pass
-            ),
-            samples,
-            samples_of_pass,
-            [images, self.num_classes],
+        return self._on_replicas(
+            lambda replica: votes.count_votes(
+                lambda first, last: votes.shared_votes(
+                    self._votes_of_rows,
+                    latents,
+                    self.noise.draw,
+                    stream,
+                    first,
+                    last,
+                    samples_of_pass,
+                ),
+                samples,
+                samples_of_pass,
+                [images, self.num_classes],
+                replica,
+                self._replicas,
+            )
         )
 
     def _head_votes(self, noisy):

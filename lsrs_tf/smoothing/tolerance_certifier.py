@@ -47,9 +47,11 @@ class ToleranceCertifier(PackedCertifier):
         self.tolerance = checked_tolerance(tolerance)
         super().__init__(model, sigma, n0, n, alpha, seed, batch_size, jit_compile, noise)
 
-    def new_undecided(self):
+    def new_undecided(self, clean_label):
         """Returns the estimate of one image, not yet planned."""
-        return PlannedEstimate(self.n0, self.n, self.alpha, self.tolerance, self.classifier)
+        return PlannedEstimate(
+            self.n0, self.n, self.alpha, self.tolerance, self.classifier, clean_label
+        )
 
 
 def checked_tolerance(tolerance):

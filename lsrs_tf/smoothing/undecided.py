@@ -18,16 +18,18 @@ class Undecided:
         tests: a `sequential.SequentialTest` for each, of the same looks.
         n0: int, samples that select the class.
         num_classes: int.
+        clean_label: int, see `Certificate`.
 
     Attributes:
         purpose: `noise.SELECTION` while the class is being selected, then `noise.ESTIMATION`.
         taken: int, samples of the present stage (selection or estimation) so far.
     """
 
-    def __init__(self, radii, tests, n0, num_classes):
+    def __init__(self, radii, tests, n0, num_classes, clean_label):
         self._radii = radii
         self._tests = tests
         self._n0 = n0
+        self._clean_label = clean_label
         self._states = [_UNDECIDED] * len(tests)
         self._look = 0
         self._label = None
@@ -75,6 +77,7 @@ class Undecided:
             return None
         return Certificate(
             label=self._label if certified else -1,
+            clean_label=self._clean_label,
             radius=self._radii[certified - 1] if certified else 0.0,
             p_lower=self._tests[certified - 1].p0 if certified else 0.0,
             counts=self._counts,

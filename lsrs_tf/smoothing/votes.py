@@ -72,6 +72,24 @@ def shared_votes(votes_of_rows, latents, draw, stream, first, last, samples):
     return tf.reduce_sum(tf.cast(votes & wanted[:, tf.newaxis], tf.int64), axis=1)
 
 
+def requests_of_replica(firsts, counts, chunk_size, replica):
+    """Splits the samples of a pass on several replicas, `chunk_size` after `chunk_size` of them.
+
+    Args:
+        firsts: int64 tensor [requests], number of the first sample of each request.
+        counts: int64 tensor [requests], how many of each.
+        chunk_size: int.
+        replica: int or int32 scalar tensor, which of the replicas.
+
+    Returns:
+        (firsts, counts) of that replica, int64 tensors [requests].
+    """
+    begin = tf.cast(replica, tf.int64) * chunk_size - tf.cumsum(counts, exclusive=True)
+    low = tf.clip_by_value(begin, 0, counts)
+    high = tf.clip_by_value(begin + chunk_size, 0, counts)
+    return firsts + low, high - low
+
+
 def packed_votes(votes_of_rows, latents, draw, streams, firsts, counts, chunk_size):
     """Counts the votes of samples of several latents in one pass of the head.
 
@@ -101,8 +119,8 @@ def packed_votes(votes_of_rows, latents, draw, streams, firsts, counts, chunk_si
     return tf.math.unsorted_segment_sum(tf.cast(votes, tf.int64), owners, tf.shape(counts)[0])
 
 
-def count_votes(count_chunk, samples, chunk_size, shape):
-    """Adds up the votes of samples 0 to `samples - 1`, one chunk after the other.
+def count_votes(count_chunk, samples, chunk_size, shape, replica=0, replicas=1):
+    """Adds up the votes of a replica's chunks of samples 0 to `samples - 1`, one after the other.
 
     The memory does not depend on the number of samples.
 
@@ -111,6 +129,8 @@ def count_votes(count_chunk, samples, chunk_size, shape):
         samples: int64 scalar tensor.
         chunk_size: int, samples in one chunk.
         shape: list of ints, the shape of the counts: [classes], or [images, classes].
+        replica: int or int32 scalar tensor, which of the replicas.
+        replicas: int; every one of them counts every so many'th chunk.
 
     Returns:
         int64 tensor [*shape].
@@ -118,8 +138,11 @@ def count_votes(count_chunk, samples, chunk_size, shape):
     samples = tf.cast(samples, tf.int64)
     _, counts = tf.while_loop(
         lambda first, counts: first < samples,
-        lambda first, counts: (first + chunk_size, counts + count_chunk(first, samples)),
-        (tf.zeros([], tf.int64), tf.zeros(shape, tf.int64)),
+        lambda first, counts: (
+            first + replicas * chunk_size,
+            counts + count_chunk(first, samples),
+        ),
+        (tf.cast(replica, tf.int64) * chunk_size, tf.zeros(shape, tf.int64)),
         # One chunk at a time, or the memory would grow.
         parallel_iterations=1,
     )

@@ -1,3 +1,5 @@
+import fractions
+
 import pytest
 
 from experiments import reporting
@@ -28,8 +30,21 @@ def test_table_has_the_papers_columns(files):
     assert table[0].startswith(
         "| defense | sigma | replaced | ACR | accuracy (%) | time (s/example) |"
     )
-    assert table[2] == "| LS-RS | 0.25 | 9/18 | 0.187 | 50.00 | 3.000 | 25.00 | - | 4 |"
-    assert table[3] == "| IS-RS | 0.25 | 0/18 | 0.750 | 100.00 | 8.000 | 0.00 | - | 1 |"
+    assert table[2] == "| LS-RS | 0.25 | 9/18 | 0.187 | 50.00 | 3.000 | - | 25.00 | - | 4 |"
+    assert table[3] == "| IS-RS | 0.25 | 0/18 | 0.750 | 100.00 | 8.000 | - | 0.00 | - | 1 |"
+
+
+def test_clean_accuracy_is_that_of_the_base_classifier(tmp_path):
+    path = tmp_path / "certified.tsv"
+    clean = ["clean"]
+    rows = [(0, 4, 4, 0.5, [4]), (1, 4, -1, 0.0, [4]), (2, -1, -1, 0.0, [-1]), (3, 1, 1, 0.1, [2])]
+    path.write_text(
+        "\t".join([*records.COLUMNS, *clean])
+        + "\n"
+        + "".join(records.format_row(*row[:4], 1.0, row[4]) for row in rows)
+    )
+    assert reporting.read_run(path).clean_accuracy == fractions.Fraction(2, 4)
+    assert "| 1.000 | 50.00 | 50.00 |" in reporting.paper_table([reporting.read_run(path)])
 
 
 def test_radii_go_from_zero_beyond_the_largest(files):

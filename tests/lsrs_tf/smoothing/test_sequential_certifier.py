@@ -44,7 +44,10 @@ def test_counts_are_those_of_the_fixed_sampler():
         found = certifier.certify(image)
         estimation = found.samples - 30
         selection_counts, counts = certifier.classifier.count(
-            image, [(noise.SELECTION, 30), (noise.ESTIMATION, estimation)], certifier.seed
+            image,
+            certifier.classifier.encode(image),
+            [(noise.SELECTION, 30), (noise.ESTIMATION, estimation)],
+            certifier.seed,
         )
         np.testing.assert_array_equal(found.selection_counts, selection_counts)
         np.testing.assert_array_equal(found.counts, counts)

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+import textwrap
+
 import keras
 import numpy as np
 import pytest
@@ -15,7 +19,8 @@ def test_counts_are_those_of_the_head_on_the_noisy_latent():
     model = models.convnet(width=4, num_classes=3, sigma=0.5)
     classifier = SmoothedClassifier(model, batch_size=64)
     image = _image()
-    (counts,) = classifier.count(image, [(noise.ESTIMATION, 500)], seed=3)
+    requests = [(noise.ESTIMATION, 500)]
+    (counts,) = classifier.count(image, classifier.encode(image), requests, seed=3)
     latent = model.freeze_encoder()(image[np.newaxis]).numpy()[0].astype(np.float32)
     stream = noise.stream(3, image, noise.ESTIMATION)
     draws = noise.standard_normal(stream, 0, 500, latent.shape).numpy()
@@ -27,11 +32,67 @@ def test_counts_are_those_of_the_head_on_the_noisy_latent():
 def test_compiled_by_xla_it_counts_the_same_but_for_rounding():
     model = models.convnet(width=4, num_classes=3, sigma=0.5)
     requests = [(noise.SELECTION, 50), (noise.ESTIMATION, 500)]
-    plain = SmoothedClassifier(model, jit_compile=False).count(_image(), requests, seed=0)
-    compiled = SmoothedClassifier(model, jit_compile=True).count(_image(), requests, seed=0)
+    image, counts = _image(), []
+    for jit_compile in (False, True):
+        classifier = SmoothedClassifier(model, jit_compile=jit_compile)
+        counts.append(classifier.count(image, classifier.encode(image), requests, seed=0))
+    plain, compiled = counts
     for left, right in zip(plain, compiled, strict=True):
         assert left.sum() == right.sum()
         assert np.abs(left - right).sum() <= 4
+
+
+def test_clean_label_is_that_of_the_base_classifier():
+    model = models.convnet(width=4, num_classes=3, sigma=0.5)
+    classifier = SmoothedClassifier(model)
+    images = [_image(seed) for seed in range(5)]
+    labels = [classifier.clean_label(classifier.encode(image)) for image in images]
+    assert labels == model(np.stack(images)).numpy().argmax(axis=1).tolist()
+    model.head.layers[-1].set_weights([w * 0 for w in model.head.layers[-1].get_weights()])
+    assert SmoothedClassifier(model).clean_label(classifier.encode(images[0])) == -1
+
+
+TWO_DEVICES = textwrap.dedent(
+    """
+    import sys
+    import keras, numpy as np, tensorflow as tf
+    import lsrs_tf
+    from lsrs_tf import models
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    images = np.load(sys.argv[2])
+    settings = {"n0": 30, "n": 500, "alpha": 0.01, "batch_size": 64, "verbose": 0}
+    kinds = [{}, {"images_per_draw": 3}, {"noise": "exact"},
+             {"method": "sequential", "target_radii": [0.05, 0.2]},
+             {"method": "sequential", "tolerance": 0.1}]
+
+    def results():
+        model = keras.models.load_model(sys.argv[1])
+        return [lsrs_tf.certify(model, images, **settings, **kind) for kind in kinds]
+
+    alone = results()
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        together = results()
+    for left, right in zip(alone, together):
+        np.testing.assert_array_equal(left.counts, right.counts)
+        np.testing.assert_array_equal(left.selection_counts, right.selection_counts)
+        np.testing.assert_array_equal(left.radii, right.radii)
+        np.testing.assert_array_equal(left.samples, right.samples)
+        assert left.counts.sum() > 0
+    """
+)
+
+
+@pytest.mark.slow
+def test_two_devices_count_what_one_counts(tmp_path):
+    models.convnet(width=4, num_classes=3, sigma=0.5).save(tmp_path / "model.keras")
+    np.save(tmp_path / "images.npy", np.stack([_image(seed) for seed in range(5)]))
+    arguments = [str(tmp_path / "model.keras"), str(tmp_path / "images.npy")]
+    ended = subprocess.run(
+        [sys.executable, "-c", TWO_DEVICES, *arguments], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_identity_encoder_smooths_input_space():

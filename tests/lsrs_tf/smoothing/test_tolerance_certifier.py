@@ -16,7 +16,7 @@ CLASSIFIER = types.SimpleNamespace(num_classes=2, lipschitz=1.0, sigma=0.25, rad
 
 def _simulated(p, rng, n=5_000, alpha=0.05, tolerance=0.05):
     """A certificate from simulated votes of which class 1 gets the fraction p."""
-    estimate = PlannedEstimate(50, n, alpha, tolerance, CLASSIFIER)
+    estimate = PlannedEstimate(50, n, alpha, tolerance, CLASSIFIER, clean_label=1)
     while estimate.certificate() is None:
         samples = estimate.wanted - estimate.taken
         hits = rng.binomial(samples, p)
@@ -68,7 +68,10 @@ def test_counts_are_those_of_the_fixed_sampler_and_disjoint_from_the_pilot():
         certificate = found[index]
         n = int(certificate.counts.sum())
         selection_counts, counts = certifier.classifier.count(
-            image, [(noise.SELECTION, 30), (noise.ESTIMATION, n)], certifier.seed
+            image,
+            certifier.classifier.encode(image),
+            [(noise.SELECTION, 30), (noise.ESTIMATION, n)],
+            certifier.seed,
         )
         np.testing.assert_array_equal(certificate.selection_counts, selection_counts)
         np.testing.assert_array_equal(certificate.counts, counts)

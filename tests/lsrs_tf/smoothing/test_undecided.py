@@ -11,7 +11,7 @@ def _test(p0, certify_from, give_up_to):
 
 
 def _after(tests, hits_at_looks):
-    undecided = Undecided([0.1, 0.2][: len(tests)], tests, 5, 2)
+    undecided = Undecided([0.1, 0.2][: len(tests)], tests, 5, 2, clean_label=1)
     assert (undecided.purpose, undecided.wanted) == (SELECTION, 5)
     undecided.add(np.array([0, 5]), 5)
     assert (undecided.purpose, undecided.wanted) == (ESTIMATION, 10)
@@ -55,7 +55,7 @@ def test_a_decision_is_kept():
 
 
 def test_part_of_a_look_decides_nothing():
-    undecided = Undecided([0.1], [LOW], 5, 2)
+    undecided = Undecided([0.1], [LOW], 5, 2, clean_label=1)
     undecided.add(np.array([0, 5]), 5)
     undecided.add(np.array([0, 7]), 7)
     assert undecided.certificate() is None and undecided.wanted - undecided.taken == 3

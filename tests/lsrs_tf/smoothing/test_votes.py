@@ -89,3 +89,22 @@ def test_shared_noise_is_added_to_every_latent():
     for latent, found in zip(latents.numpy(), counts, strict=True):
         labels = (latent + draws).argmax(axis=1)
         np.testing.assert_array_equal(found, np.bincount(labels, minlength=2))
+
+
+@pytest.mark.parametrize("counts", [[5, 0, 9, 3], [1], [40, 2], [0, 0]])
+def test_replicas_split_the_requests_of_a_pass(counts):
+    firsts = np.arange(len(counts)) * 1_000
+    wanted = [(i, first + k) for i, first in enumerate(firsts) for k in range(counts[i])]
+    found, chunk_size = [], 6
+    for replica in range(-(-sum(counts) // chunk_size)):
+        part_firsts, part_counts = votes.requests_of_replica(
+            tf.constant(firsts), tf.constant(counts, tf.int64), chunk_size, replica
+        )
+        part = [
+            (i, first + k)
+            for i, (first, count) in enumerate(zip(part_firsts, part_counts, strict=True))
+            for k in range(count)
+        ]
+        assert len(part) <= chunk_size
+        found += part
+    assert found == wanted
