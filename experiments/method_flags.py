@@ -2,9 +2,8 @@
 
 from absl import flags
 
-from experiments import against_flag, certification_flags
+from experiments import against_flag, certification_flags, noise_flag
 from lsrs_tf.smoothing.certification import METHODS, make_certifier
-from lsrs_tf.smoothing.noise_models import NOISE_MODELS
 
 flags.DEFINE_enum(
     "method",
@@ -21,13 +20,6 @@ flags.DEFINE_float(
     None,
     "How much smaller than with --n samples radii may be, for --method=sequential without targets.",
 )
-flags.DEFINE_enum(
-    "noise",
-    "float32",
-    NOISE_MODELS,
-    "float32: customary noise, whose rounding is not in the proof; exact: noise on a grid, for "
-    "which certificates hold to the last bit.",
-)
 flags.DEFINE_integer(
     "images_per_draw",
     1,
@@ -38,6 +30,7 @@ flags.DEFINE_integer(
 
 flags.adopt_module_key_flags(against_flag)
 flags.adopt_module_key_flags(certification_flags)
+flags.adopt_module_key_flags(noise_flag)
 
 
 def certifier(model, sigma):

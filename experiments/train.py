@@ -6,6 +6,7 @@ finished epoch, or from its last certified image, when the same command is given
     python -m experiments.train --flagfile=digits_ls.flags
 """
 
+import json
 import shutil
 
 import keras
@@ -17,13 +18,13 @@ from experiments import (
     command_line,
     data_flags,
     datasets,
+    export_flags,
     method_flags,
     training,
 )
 from experiments.certifying import certify_test_images, evenly_spread
 from experiments.reporting import write_report
 from experiments.run_directory import RunDirectory
-from export.saved_model import export_saved_model
 from lsrs_tf import layers
 from lsrs_tf.files import written_whole
 from lsrs_tf.smoothing.certification import check_method
@@ -82,6 +83,7 @@ _SETTINGS = (
 flags.adopt_module_key_flags(certification_flags)
 flags.adopt_module_key_flags(command_line)
 flags.adopt_module_key_flags(data_flags)
+flags.adopt_module_key_flags(export_flags)
 flags.adopt_module_key_flags(method_flags)
 
 
@@ -97,8 +99,11 @@ def main(argv):
         evenly_spread(data.num_test, flag.num_images)
         checked_certification_settings(flag.n0, flag.n, flag.alpha, flag.against)
         check_method(flag.method, method_flags.target_radii(), flag.tolerance, flag.against)
+        export_flags.served_radii()
     run = RunDirectory(flag.output_dir)
     run.claim({name: getattr(flag, name) for name in _SETTINGS})
+    with written_whole(run.class_names) as path:
+        path.write_text(json.dumps(data.class_names) + "\n")
     model = _trained_model(run, data)
     if flag.certify:
         certify_test_images(
@@ -114,16 +119,7 @@ def main(argv):
         print(write_report([run.certified], run.report))
         print(f"Wrote {run.report}/report.md and {run.report}/certified_accuracy.png.")
     if flag.export:
-        version = export_saved_model(
-            model,
-            run.saved_model,
-            None,
-            flag.n0,
-            flag.n,
-            flag.alpha,
-            flag.certify_batch_size,
-        )
-        print(f"Wrote {version}.")
+        export_flags.export(model, run, run.saved_model, sigma=None)
 
 
 def _trained_model(run, data):

@@ -1,4 +1,4 @@
-"""Writes versions of SavedModels that are either whole or not there."""
+"""Writes versions of SavedModels that are either whole and checked, or not there."""
 
 import pathlib
 import shutil
@@ -7,40 +7,81 @@ import tempfile
 import keras
 import tensorflow as tf
 
+from export import graph_confidence
+from export.checking import check_export, refuse_compiled_functions
+from export.model_card import write_model_card
+from export.radius_tests import RadiusTests
+from export.serving_files import write_serving_files
 from export.signatures import Signatures
+from export.warmup import write_warmup
 from lsrs_tf.smoothing.certifier import Certifier
+from lsrs_tf.smoothing.settings import checked_count
 
 
 def export_saved_model(
-    model, directory, sigma=None, n0=100, n=100_000, alpha=0.001, batch_size=256
+    model,
+    directory,
+    sigma=None,
+    n0=100,
+    n=100_000,
+    alpha=0.001,
+    batch_size=256,
+    noise="float32",
+    predict_n=1_000,
+    max_n=None,
+    radii=(),
+    xla=False,
+    about=None,
 ):
     """Exports a model as the next version of a SavedModel, for TensorFlow Serving.
 
     The encoder is frozen in float64, with its Lipschitz bound proven now; the head keeps its own
-    precision. For signatures, see `export.signatures`.
+    precision. For signatures, see `export.signatures`. The version appears under its number only
+    after another process, without this package, has loaded it as the server does and has given the
+    certificates of this one.
 
     Args:
         model: built `lsrs_tf.models.LatentSmoothingModel`.
-        directory: folder of all versions; a server watches this one.
+        directory: folder of all versions; a server watches this one. Its name is the model's.
         sigma: float above 0, or None for the model's.
         n0: int, samples that select the class.
         n: int, samples that estimate its probability; the time of a request is proportional to it.
         alpha: float in (0, 1), probability that one certificate is wrong.
         batch_size: int, noisy samples in one pass of the head.
+        noise: 'float32' or 'exact', see `lsrs_tf.certify`.
+        predict_n: int, noisy samples of `predict_smoothed`.
+        max_n: int, the most samples that a request of `certify_with` may ask for, or None for n.
+        radii: floats above 0, radii that `certify_at` tests as they are, as it does multiples of
+            0.25; others are rounded up to the next of 64 steps.
+        xla: bool, whether passes of the head are compiled, which only a server with
+            `--xla_cpu_compilation_enabled` or `--xla_gpu_compilation_enabled` runs.
+        about: dict of what else the model card is to tell, JSON values only, such as `dataset`,
+            `class_names` and `measured`.
 
     Returns:
         `pathlib.Path` of the new version, `directory/1` if it is the first.
 
     Raises:
-        ValueError: if a setting is impossible, or the encoder has no proven Lipschitz bound.
+        ValueError: if a setting is impossible, the encoder has no proven Lipschitz bound, or a
+            layer needs XLA where the server has none.
+        ArithmeticError: if the export does not give the certificates of this process.
     """
     directory = pathlib.Path(directory)
+    predict_n = checked_count(predict_n, "predict_n")
+    max_n = checked_count(n if max_n is None else max_n, "max_n")
+    if max_n > graph_confidence.LARGEST_N:
+        raise ValueError(
+            f"`max_n` must be at most {graph_confidence.LARGEST_N:,}, up to where the bounds in "
+            f"the graph are accurate. Received: max_n={max_n}"
+        )
     certifier = Certifier(
-        model, sigma, n0, n, alpha, seed=0, batch_size=batch_size, jit_compile=False
+        model, sigma, n0, n, alpha, seed=0, batch_size=batch_size, jit_compile=xla, noise=noise
     )
+    radius_tests = RadiusTests(certifier, radii)
+    signatures = Signatures(certifier, model.head, radius_tests, predict_n, max_n)
     archive = keras.export.ExportArchive()
     # Nothing is tracked beyond what the functions use: tracking the model would store it twice.
-    for name, (function, signature) in Signatures(certifier, model.head).endpoints().items():
+    for name, (function, signature) in signatures.endpoints().items():
         archive.add_endpoint(name, function, input_signature=signature)
     directory.mkdir(parents=True, exist_ok=True)
     # A name that is no number, so that a server does not take it for a version.
@@ -51,14 +92,27 @@ def export_saved_model(
             options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
             verbose=False,
         )
+        if not xla:
+            refuse_compiled_functions(temporary)
+        write_warmup(temporary, signatures.endpoints())
+        write_model_card(temporary, directory.name, model, certifier, signatures, about or {})
+        check_export(temporary, certifier, signatures)
         temporary.chmod(0o755)
-        version = directory / str(_next_version(directory))
-        temporary.rename(version)
+        version = _renamed_to_next_version(temporary)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    write_serving_files(directory, xla)
     return version
 
 
-def _next_version(directory):
-    versions = [int(path.name) for path in directory.iterdir() if path.name.isdecimal()]
-    return max(versions, default=0) + 1
+def _renamed_to_next_version(temporary):
+    directory = temporary.parent
+    while True:
+        versions = [int(path.name) for path in directory.iterdir() if path.name.isdecimal()]
+        version = directory / str(max(versions, default=0) + 1)
+        try:
+            # Another export may take the number first; a folder with content is never replaced.
+            return temporary.rename(version)
+        except OSError:
+            if not version.exists():
+                raise

@@ -1,11 +1,18 @@
 """The functions that an exported model serves.
 
-They hold TensorFlow operations only, and no XLA, which a stock server refuses.
+They hold TensorFlow operations only, and no XLA unless the classifier was made with it, because a
+stock server refuses it. Every input and output has a leading batch dimension, so that a server can
+merge requests; every row is computed by itself, so that merging changes nothing.
+
+A row that cannot be certified (a pixel that is not in [0, 1], an n above the limit, ...) is
+answered by an abstention with `samples` 0, and leaves its neighbours alone. Tensors of a wrong
+shape, or of different lengths, are errors.
 """
 
 import numpy as np
 import tensorflow as tf
 
+from export import graph_confidence
 from lsrs_tf.smoothing import confidence, noise
 
 
@@ -13,104 +20,253 @@ class Signatures:
     """The served functions of one smoothed classifier.
 
     Args:
-        certifier: `lsrs_tf.smoothing.certifier.Certifier` whose classifier was made without XLA.
+        certifier: `lsrs_tf.smoothing.certifier.Certifier` with the n0, n and alpha of the export.
         head: the model's head.
+        radius_tests: `RadiusTests` of the same certifier.
+        predict_n: int, noisy samples of `predict_smoothed`.
+        max_n: int, the most samples that a request of `certify_with` may ask for.
+
+    Attributes:
+        predict_n: int.
+        max_n: int.
+        radii: list of floats, the radii that `certify_at` tests; others are rounded up to one.
     """
 
-    def __init__(self, certifier, head):
+    def __init__(self, certifier, head, radius_tests, predict_n, max_n):
         self._certifier = certifier
         self._classifier = certifier.classifier
         self._head = head
-        self._p_lower, self._radius = _tables(certifier)
+        self._radius_tests = radius_tests
+        self.predict_n = predict_n
+        self.max_n = max_n
+        self.radii = radius_tests.radii.tolist()
+        self._p_lower, self._radius = _certificates(certifier)
+        self._least_majority = _least_majorities(predict_n, certifier.alpha)
 
     def endpoints(self):
         """Returns dict of name to (function, input signature), inputs with a leading batch."""
         images = tf.TensorSpec([None, *self._classifier.image_shape], tf.float32, name="images")
         latents = tf.TensorSpec([None, *self._classifier.latent_shape], tf.float32, name="latents")
         seed = tf.TensorSpec([None], tf.int64, name="seed")
+        n = tf.TensorSpec([None], tf.int32, name="n")
+        alpha = tf.TensorSpec([None], tf.float64, name="alpha")
+        radius = tf.TensorSpec([None], tf.float32, name="radius")
         return {
-            "serving_default": (self.certify, [images]),
+            "serving_default": (self.predict_smoothed, [images]),
+            "predict_smoothed": (self.predict_smoothed, [images]),
             "certify": (self.certify, [images]),
-            "certify_with": (self.certify_with, [images, seed]),
+            "certify_with": (self.certify_with, [images, seed, n, alpha]),
+            "certify_at": (self.certify_at, [images, radius]),
+            "predict_clean": (self.predict_clean, [images]),
             "encode": (self.encode, [images]),
             "classify": (self.classify, [latents]),
         }
 
     def encode(self, images):
         """Maps images [batch, height, width, channels] to the latents that are certified."""
-        latents = tf.map_fn(
-            self._classifier.latent,
+        latents = self._each_row(
+            lambda _valid, image: self._classifier.latent(image),
             images,
-            fn_output_signature=tf.TensorSpec(self._classifier.latent_shape, tf.float32),
-            parallel_iterations=1,
+            [],
+            tf.TensorSpec(self._classifier.latent_shape, tf.float32),
         )
         return {"latents": latents}
 
     def classify(self, latents):
         """Maps latents, noisy or not, to logits [batch, classes]."""
-        return {"logits": tf.cast(self._head(latents, training=False), tf.float32)}
+        shape = self._classifier.latent_shape
+        latents = tf.ensure_shape(latents, [None, *shape])
+        rows = tf.shape(latents)[0]
+        # An empty batch gets a row: convolutions of none have a wrong shape on some processors.
+        filled = tf.pad(latents, [[0, tf.maximum(0, 1 - rows)], *[[0, 0]] * len(shape)])
+        logits = self._head(filled, training=False)[:rows]
+        return {"logits": self._per_class(tf.cast(logits, tf.float32))}
+
+    def predict_clean(self, images):
+        """Returns class and logits of the base classifier without noise; no certificate.
+
+        Returns:
+            dict of `label` int64 [batch], -1 where a pixel is NaN or outside [0, 1]; `logits`
+            float32 [batch, classes], 0 there.
+        """
+
+        def one_row(valid, image):
+            logits = self.classify(self._classifier.latent(image)[tf.newaxis])["logits"][0]
+            # No latent of such a row makes sense, and JSON cannot carry NaN.
+            return tf.where(valid, tf.argmax(logits), -1), tf.where(valid, logits, 0.0)
+
+        label, logits = self._each_row(one_row, images, [], (tf.int64, tf.float32))
+        return {"label": label, "logits": self._per_class(logits)}
+
+    def predict_smoothed(self, images):
+        """Returns the label of the smoothed classifier, without a radius.
+
+        With probability at least 1 - alpha it is that label, or -1.
+
+        Returns:
+            dict of `label` int64 [batch], -1 for abstention; `votes` int32 [batch, classes].
+        """
+        label, votes = self._each_row(
+            self._predict_one, images, [_fresh_seeds(images)], (tf.int64, tf.int32)
+        )
+        return {"label": label, "votes": self._per_class(votes)}
 
     def certify(self, images):
-        """Certifies images with noise that is fresh for every request; see `certify_with`."""
-        # A random operation with a state would repeat its numbers after every start of the server.
-        seed = tf.raw_ops.NonDeterministicInts(
-            shape=tf.shape(images, out_type=tf.int64)[:1], dtype=tf.int64
-        )
-        return self.certify_with(images, seed)
+        """Certifies images with the n0, n and alpha of the export, and noise that is fresh.
 
-    def certify_with(self, images, seed):
-        """Certifies images with given seeds, one for each image.
+        Returns:
+            as `certify_with`.
+        """
+        return self._certificates(self._certify_one, images, [_fresh_seeds(images)])
 
-        An image with a pixel that is NaN or outside [0, 1] gets an abstention; the others in the
-        batch are not touched by it.
+    def certify_with(self, images, seed, n, alpha):
+        """Certifies images with given seeds, samples and error probabilities.
+
+        For equal seeds the votes are those of `lsrs_tf.certify`.
 
         Args:
             images: float32 tensor [batch, height, width, channels] in [0, 1].
-            seed: int64 tensor [batch].
+            seed: int64 tensor [batch]. Whoever knows it can choose an image to fit the noise.
+            n: int32 tensor [batch], estimation samples, 1 to the limit of the export.
+            alpha: float64 tensor [batch], 1e-100 to below 1.
 
         Returns:
             dict of `label` int64 [batch], -1 for abstention; `radius` float32 [batch], L2 radius in
             units of pixels, rounded down, 0 for abstention; `p_lower` float32 [batch]; `votes`
-            int32 [batch, classes]; `samples` int32 [batch].
+            int32 [batch, classes]; `samples` int32 [batch], those of the selection included, 0
+            where the row was refused.
         """
-        label, radius, p_lower, votes = tf.map_fn(
-            lambda row: self._certify_one(*row),
-            (images, seed),
-            fn_output_signature=(tf.int64, tf.float32, tf.float32, tf.int32),
-            parallel_iterations=1,
+        return self._certificates(self._certify_one_with, images, [seed, n, alpha])
+
+    def certify_at(self, images, radius):
+        """Tests whether labels are certain up to given radii, with as few samples as it takes.
+
+        Args:
+            images: float32 tensor [batch, height, width, channels] in [0, 1].
+            radius: float32 tensor [batch], L2 radii in units of pixels, at least 0.
+
+        Returns:
+            dict of `robust` bool [batch]; `label` int64 [batch], -1 where it is not robust;
+            `samples` int32 [batch], 0 where the row was refused.
+        """
+        robust, label, samples = self._each_row(
+            self.certify_one_at,
+            images,
+            [_fresh_seeds(images), radius],
+            (tf.bool, tf.int64, tf.int32),
+        )
+        return {"robust": robust, "label": label, "samples": samples}
+
+    def certify_one_at(self, valid, image, seed, radius):
+        """Returns (robust, label, samples) of one image at one radius; see `certify_at`."""
+        largest = np.float32(confidence.float32_below(self._radius_tests.radii[-1]))
+        # Comparisons with NaN are false.
+        valid &= (radius >= 0) & (radius <= largest)
+
+        def tested():
+            latent = self._classifier.latent(image)
+            return self._radius_tests.settle(image, latent, seed, radius)
+
+        def refused():
+            return False, np.int64(-1), 0
+
+        robust, label, samples = tf.cond(valid, tested, refused)
+        return robust, tf.where(robust, label, -1), samples
+
+    def _certificates(self, one_row, images, others):
+        label, radius, p_lower, votes, samples = self._each_row(
+            one_row, images, others, (tf.int64, tf.float32, tf.float32, tf.int32, tf.int32)
         )
         return {
             "label": label,
             "radius": radius,
             "p_lower": p_lower,
-            "votes": tf.ensure_shape(votes, [None, self._classifier.num_classes]),
-            "samples": tf.fill(tf.shape(label), self._certifier.n),
+            "votes": self._per_class(votes),
+            "samples": samples,
         }
 
-    def _certify_one(self, image, seed):
-        certifier, classifier = self._certifier, self._classifier
-        # Comparisons with NaN are false.
-        valid = tf.reduce_all((image >= 0) & (image <= 1))
-        latent = classifier.latent(image)
-        selection = classifier.votes(image, latent, seed, noise.SELECTION, certifier.n0)
-        votes = classifier.votes(image, latent, seed, noise.ESTIMATION, certifier.n)
-        label = tf.argmax(selection)
-        hits = tf.where(valid, votes[label], 0)
-        radius = tf.constant(self._radius)[hits]
-        return (
-            tf.where(radius > 0, label, -1),
-            radius,
-            tf.constant(self._p_lower)[hits],
-            tf.cast(votes, tf.int32),
+    def _each_row(self, one_row, images, others, output):
+        """Applies a function of (valid, image, ...) to every row, one after the other."""
+        images = tf.ensure_shape(images, [None, *self._classifier.image_shape])
+        lengths = [
+            tf.debugging.assert_equal(
+                tf.shape(other)[0],
+                tf.shape(images)[0],
+                message="All inputs must have as many rows as there are images.",
+            )
+            for other in others
+        ]
+        with tf.control_dependencies(lengths):
+            # Comparisons with NaN are false.
+            valid = tf.reduce_all((images >= 0) & (images <= 1), axis=[1, 2, 3])
+        return tf.map_fn(
+            lambda row: one_row(*row),
+            (valid, images, *others),
+            fn_output_signature=output,
+            parallel_iterations=1,
         )
 
+    def _per_class(self, values):
+        return tf.ensure_shape(values, [None, self._classifier.num_classes])
 
-def _tables(certifier):
+    def _predict_one(self, valid, image, seed):
+        votes = self._count(image, seed, valid, [(noise.PREDICTION, self.predict_n)])[0]
+        second, first = tf.unstack(tf.sort(votes)[-2:])
+        sure = first >= tf.gather(tf.constant(self._least_majority), first + second)
+        return tf.where(sure, tf.argmax(votes), -1), tf.cast(votes, tf.int32)
+
+    def _certify_one(self, valid, image, seed):
+        certifier = self._certifier
+        label, hits, votes, samples = self._select_and_count(image, seed, valid, certifier.n)
+        radius = tf.gather(tf.constant(self._radius), hits)
+        p_lower = tf.gather(tf.constant(self._p_lower), hits)
+        return tf.where(radius > 0, label, -1), radius, p_lower, votes, samples
+
+    def _certify_one_with(self, valid, image, seed, n, alpha):
+        # Comparisons with NaN are false.
+        valid &= (n >= 1) & (n <= self.max_n)
+        valid &= (alpha >= graph_confidence.SMALLEST_ALPHA) & (alpha < 1)
+        n, alpha = tf.where(valid, n, 1), tf.where(valid, alpha, 0.5)
+        label, hits, votes, samples = self._select_and_count(image, seed, valid, n)
+        p_lower = graph_confidence.lower_confidence_bound(hits, n, alpha)
+        classifier = self._classifier
+        radius = graph_confidence.certified_radius(
+            p_lower, classifier.sigma, classifier.lipschitz, classifier.radius_loss
+        )
+        radius, p_lower = map(graph_confidence.float32_below, (radius, p_lower))
+        return tf.where(radius > 0, label, -1), radius, p_lower, votes, samples
+
+    def _select_and_count(self, image, seed, valid, n):
+        """Returns (label, its hits, votes, samples) of one image; nothing where it is not valid."""
+        stages = [(noise.SELECTION, self._certifier.n0), (noise.ESTIMATION, n)]
+        selection, votes = self._count(image, seed, valid, stages)
+        label = tf.argmax(selection)
+        samples = tf.where(valid, self._certifier.n0 + n, 0)
+        return label, votes[label], tf.cast(votes, tf.int32), samples
+
+    def _count(self, image, seed, valid, purposes_and_samples):
+        """Returns the votes of one image for each purpose; none where it is not valid."""
+        latent = self._classifier.latent(image)
+        return [
+            self._classifier.votes(image, latent, seed, purpose, tf.where(valid, samples, 0))
+            for purpose, samples in purposes_and_samples
+        ]
+
+
+def _fresh_seeds(images):
+    # A random operation with a state would repeat its numbers after every start of the server.
+    return tf.raw_ops.NonDeterministicInts(
+        shape=tf.shape(images, out_type=tf.int64)[:1], dtype=tf.int64
+    )
+
+
+def _certificates(certifier):
     """Returns lower bound and radius for every number of hits from 0 to n, as float32 arrays.
 
     n and alpha are fixed, so that a table holds the very numbers of `lsrs_tf.certify`, rounded
-    down. A quantile computed in the graph could fail to converge unseen.
+    down.
     """
+    classifier = certifier.classifier
     p_lower = np.zeros(certifier.n + 1, np.float32)
     radius = np.zeros(certifier.n + 1, np.float32)
     for hits in range(certifier.n + 1):
@@ -118,7 +274,21 @@ def _tables(certifier):
         p_lower[hits] = confidence.float32_below(bound)
         radius[hits] = confidence.float32_below(
             confidence.certified_radius(
-                bound, certifier.classifier.sigma, certifier.classifier.lipschitz
+                bound, classifier.sigma, classifier.lipschitz, classifier.radius_loss
             )
         )
     return p_lower, radius
+
+
+def _least_majorities(n, alpha):
+    """Returns the least votes that lead significantly, for every sum of the two leaders' votes."""
+    least = []
+    for total in range(n + 1):
+        first = least[-1] if least else 0
+        # It grows by at most one with each further vote.
+        while first <= total and not confidence.majority_is_significant(
+            first, total - first, alpha
+        ):
+            first += 1
+        least.append(first)
+    return np.array(least, np.int64)

@@ -39,6 +39,8 @@ class SmoothedClassifier:
         radius_loss: float, by how much rounding lowers a radius in the latent.
         lipschitz: float, upper bound of the encoder's Lipschitz constant.
         encoder: the frozen encoder.
+        sample_votes: function (latent, stream, first, last) for use in graphs, the votes of the
+            `batch_size` samples from `first`, see `votes.sample_votes`.
 
     Raises:
         ValueError: if the encoder has no proven bound, sigma is not above 0, or the head does not
@@ -70,6 +72,9 @@ class SmoothedClassifier:
         self.num_classes = self._checked_num_classes()
         jit_compile = xla.worthwhile() if jit_compile is None else jit_compile
         # XLA computes quantiles less accurately than the proof of exact noise allows.
+        self.sample_votes = tf.function(
+            self._sample_votes, jit_compile=jit_compile and self.noise.compiles
+        )
         self._count_chunk = tf.function(
             self._votes_of_chunk, jit_compile=jit_compile and self.noise.compiles
         )
@@ -211,10 +216,15 @@ class SmoothedClassifier:
         return tf.add_n(self._strategy.experimental_local_results(counts))
 
     def _votes_of_chunk(self, latent, stream, first, last):
-        latent = tf.ensure_shape(latent, self.latent_shape)
-        return votes.chunk_votes(
+        return self._of_chunk(votes.chunk_votes, latent, stream, first, last)
+
+    def _sample_votes(self, latent, stream, first, last):
+        return self._of_chunk(votes.sample_votes, latent, stream, first, last)
+
+    def _of_chunk(self, found, latent, stream, first, last):
+        return found(
             self._votes_of_rows,
-            latent,
+            tf.ensure_shape(latent, self.latent_shape),
             self.noise.draw,
             stream,
             first,

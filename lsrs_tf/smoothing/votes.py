@@ -23,8 +23,8 @@ def votes_of(logits):
     return largest & alone & finite
 
 
-def chunk_votes(votes_of_rows, latent, draw, stream, first, last, chunk_size):
-    """Counts the votes of samples `first` to `first + chunk_size - 1`, those before `last` only.
+def sample_votes(votes_of_rows, latent, draw, stream, first, last, chunk_size):
+    """Returns the votes of samples `first` to `first + chunk_size - 1`, none from `last` on.
 
     The shape of the work is the same for every chunk, full or not.
 
@@ -40,11 +40,16 @@ def chunk_votes(votes_of_rows, latent, draw, stream, first, last, chunk_size):
         chunk_size: int.
 
     Returns:
-        int64 tensor [classes].
+        bool tensor [chunk_size, classes] with at most one True in each row.
     """
     drawn, usable = draw(stream, first, chunk_size)
     wanted = usable & (tf.range(chunk_size, dtype=tf.int64) < last - first)
-    votes = votes_of_rows(latent + drawn) & wanted[:, tf.newaxis]
+    return votes_of_rows(latent + drawn) & wanted[:, tf.newaxis]
+
+
+def chunk_votes(votes_of_rows, latent, draw, stream, first, last, chunk_size):
+    """Counts the votes of `sample_votes`: int64 tensor [classes]."""
+    votes = sample_votes(votes_of_rows, latent, draw, stream, first, last, chunk_size)
     return tf.reduce_sum(tf.cast(votes, tf.int64), axis=0)
 
 
@@ -55,7 +60,7 @@ def shared_votes(votes_of_rows, latents, draw, stream, first, last, samples):
         votes_of_rows: callable from noisy latents float32 [images * samples, *latent shape] to
             votes, see `votes_of`.
         latents: float32 tensor [images, *latent shape] of a static shape.
-        draw: as for `chunk_votes`.
+        draw: as for `sample_votes`.
         stream: uint64 tensor [3], see `noise.shared_stream`.
         first: int64 scalar tensor.
         last: int64 scalar tensor; samples from here on do not count.
@@ -99,7 +104,7 @@ def packed_votes(votes_of_rows, latents, draw, streams, firsts, counts, chunk_si
         votes_of_rows: callable from noisy latents float32 [chunk_size, *latent shape] to votes,
             see `votes_of`.
         latents: float32 tensor [requests, *latent shape].
-        draw: as for `chunk_votes`.
+        draw: as for `sample_votes`.
         streams: uint64 tensor [requests, 3], see `noise.stream`.
         firsts: int64 tensor [requests], number of the first sample of each request.
         counts: int64 tensor [requests], how many of each, `chunk_size` together at most.
@@ -125,7 +130,8 @@ def count_votes(count_chunk, samples, chunk_size, shape, replica=0, replicas=1):
     The memory does not depend on the number of samples.
 
     Args:
-        count_chunk: callable (first, last) -> int64 [*shape], see `chunk_votes`, `shared_votes`.
+        count_chunk: callable (first, last) -> int64 [*shape], the votes of the samples from `first`
+            that one chunk has room for, without those from `last` on.
         samples: int64 scalar tensor.
         chunk_size: int, samples in one chunk.
         shape: list of ints, the shape of the counts: [classes], or [images, classes].

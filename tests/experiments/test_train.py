@@ -29,6 +29,7 @@ def test_whole_path_from_the_flag_file_to_the_saved_model(tmp_path):
     names = {path.name for path in run.iterdir()}
     assert names == {
         "certified.tsv",
+        "class_names.json",
         "history.csv",
         "model.keras",
         "report",

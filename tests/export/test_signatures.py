@@ -1,36 +1,174 @@
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from export.signatures import Signatures
-from lsrs_tf import models
-from lsrs_tf.smoothing.certifier import Certifier
+import lsrs_tf
+from export.warmup import warmup_inputs
+from lsrs_tf.smoothing import confidence
+from tests.export.conftest import SETTINGS
 
 
-def test_every_input_and_output_has_a_batch_dimension():
-    model = models.convnet(width=4, num_classes=3)
-    certifier = Certifier(model, n0=5, n=50, alpha=0.01, jit_compile=False)
-    endpoints = Signatures(certifier, model.head).endpoints()
-    assert set(endpoints) == {"serving_default", "certify", "certify_with", "encode", "classify"}
-    for function, signature in endpoints.values():
-        assert all(spec.shape[0] is None for spec in signature)
-        concrete = tf.function(function, input_signature=signature).get_concrete_function()
-        for output in concrete.structured_outputs.values():
-            assert output.shape.rank >= 1
-        answer = concrete(*(tf.zeros([4, *spec.shape[1:]], spec.dtype) for spec in signature))
+@pytest.fixture(scope="module")
+def served(signatures):
+    """The signatures as functions, as they are exported."""
+    return {
+        name: tf.function(function, input_signature=specs)
+        for name, (function, specs) in signatures.endpoints().items()
+    }
+
+
+def _with(images, seed, n=500, alpha=0.01):
+    rows = len(images)
+    return {
+        "images": tf.constant(images),
+        "seed": tf.constant(np.broadcast_to(seed, rows), tf.int64),
+        "n": tf.constant(np.broadcast_to(n, rows), tf.int32),
+        "alpha": tf.constant(np.broadcast_to(alpha, rows), tf.float64),
+    }
+
+
+def test_every_input_and_output_has_a_batch_dimension(signatures, served):
+    assert set(served) == {
+        "serving_default",
+        "predict_smoothed",
+        "certify",
+        "certify_with",
+        "certify_at",
+        "predict_clean",
+        "encode",
+        "classify",
+    }
+    inputs = warmup_inputs(signatures.endpoints())
+    for name, function in served.items():
+        concrete = function.get_concrete_function()
+        assert all(spec.shape[0] is None for spec in function.input_signature)
+        assert all(out.shape.rank >= 1 for out in concrete.structured_outputs.values())
+        answer = function(**{key: np.repeat(rows, 4, 0) for key, rows in inputs[name].items()})
         assert all(len(value) == 4 for value in answer.values())
+        # An empty batch has an empty answer.
+        answer = function(**{key: rows[:0] for key, rows in inputs[name].items()})
+        assert all(len(value) == 0 for value in answer.values())
 
 
-def test_no_operation_is_compiled_or_unknown_to_a_server():
-    model = models.convnet(width=4, num_classes=3)
-    certifier = Certifier(model, n0=5, n=50, alpha=0.01, jit_compile=False)
-    function, signature = Signatures(certifier, model.head).endpoints()["certify"]
-    graph = tf.function(function, input_signature=signature).get_concrete_function().graph
-    definition = graph.as_graph_def()
-    nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
-    operations = {node.op for node in nodes}
-    assert not operations & {"PyFunc", "EagerPyFunc", "XlaLaunch"}
-    attributes = [f.attr for f in definition.library.function] + [node.attr for node in nodes]
-    assert not any(
-        "_XlaMustCompile" in found and found["_XlaMustCompile"].b for found in attributes
-    )
-    assert np.any([node.op == "StatelessRandomUniformFullIntV2" for node in nodes])
+def test_certify_with_is_lsrs_tf_certify(model, images, served):
+    expected = lsrs_tf.certify(model, images, seed=7, verbose=0, **SETTINGS)
+    answer = served["certify_with"](**_with(images, 7))
+    np.testing.assert_array_equal(answer["votes"], expected.counts)
+    np.testing.assert_array_equal(answer["label"], expected.labels)
+    np.testing.assert_array_equal(answer["samples"], expected.samples)
+    assert (expected.labels >= 0).any()
+    for name, values in (("radius", expected.radii), ("p_lower", expected.p_lower)):
+        found = answer[name].numpy().astype(np.float64)
+        assert np.all(found <= values)
+        np.testing.assert_allclose(found, values, rtol=1e-6, atol=0)
+
+
+def test_certify_has_the_very_numbers_of_its_votes(images, served):
+    answer = served["certify"](tf.constant(images))
+    for label, radius, p_lower, votes, samples in zip(*(
+        answer[name].numpy() for name in ("label", "radius", "p_lower", "votes", "samples")
+    ), strict=True):  # fmt: skip
+        assert samples == 520 and votes.sum() == 500
+        if label < 0:
+            assert radius == 0
+            continue
+        bound = confidence.lower_confidence_bound(int(votes[label]), 500, 0.01)
+        assert p_lower == confidence.float32_below(bound)
+        assert radius == confidence.float32_below(
+            confidence.certified_radius(bound, 0.5, 1 + 2e-13)
+        )
+    again = served["certify"](tf.constant(images))
+    assert np.any(again["votes"] != answer["votes"])
+
+
+def test_predicted_labels_are_significant(images, served):
+    answer = served["predict_smoothed"](tf.constant(images))
+    for label, votes in zip(answer["label"].numpy(), answer["votes"].numpy(), strict=True):
+        assert votes.sum() == 200
+        second, first = np.sort(votes)[-2:]
+        sure = confidence.majority_is_significant(int(first), int(second), 0.01)
+        assert label == (votes.argmax() if sure else -1)
+
+
+def test_least_majorities_are_the_least():
+    from export.signatures import _least_majorities
+
+    least = _least_majorities(120, 0.001)
+    for total, first in enumerate(least.tolist()):
+        if first <= total:
+            assert confidence.majority_is_significant(first, total - first, 0.001)
+        if 0 < first <= total + 1:
+            assert not confidence.majority_is_significant(first - 1, total - first + 1, 0.001)
+
+
+def test_merged_requests_are_answered_as_separate_ones(images, served):
+    seed, n, alpha = [3, 4, 5, 6, 7], [100, 500, 1, 999, 37], [0.1, 0.01, 0.5, 1e-9, 0.2]
+    # A server pads a batch with copies of a row.
+    rows = [0, 1, 2, 3, 4, 0, 0, 0]
+    merged = served["certify_with"](**_with(images[rows], *np.array([seed, n, alpha])[:, rows]))
+    for row, source in enumerate(rows):
+        alone = served["certify_with"](
+            **_with(images[[source]], seed[source], n[source], alpha[source])
+        )
+        for name, value in merged.items():
+            np.testing.assert_array_equal(value[row], alone[name][0], err_msg=name)
+
+
+@pytest.mark.parametrize("pixel", [np.nan, np.inf, -1e-6, 1.0 + 1e-6])
+def test_bad_pixels_are_refused_and_harm_no_neighbour(images, served, pixel):
+    clean = served["certify_with"](**_with(images, 0))
+    spoiled = images.copy()
+    spoiled[2, 0, 0, 0] = pixel
+    answer = served["certify_with"](**_with(spoiled, 0))
+    assert [answer[name][2] for name in ("label", "radius", "p_lower", "samples")] == [-1, 0, 0, 0]
+    others = [0, 1, 3, 4]
+    for name in answer:
+        np.testing.assert_array_equal(answer[name].numpy()[others], clean[name].numpy()[others])
+    for name in ("predict_smoothed", "certify", "predict_clean"):
+        assert served[name](tf.constant(spoiled))["label"][2] == -1
+    assert np.isfinite(served["predict_clean"](tf.constant(spoiled))["logits"]).all()
+
+
+@pytest.mark.parametrize(
+    ("n", "alpha"),
+    [(0, 0.01), (-5, 0.01), (1_001, 0.01), (500, 0.0), (500, 1.0), (500, -1.0), (500, np.nan),
+     (500, 1e-101), (2**31 - 1, 0.01)],
+)  # fmt: skip
+def test_impossible_settings_are_refused_and_harm_no_neighbour(images, served, n, alpha):
+    clean = served["certify_with"](**_with(images[:2], 0))
+    answer = served["certify_with"](**_with(images[:2], 0, [500, n], [0.01, alpha]))
+    assert [answer[name][1] for name in ("label", "radius", "p_lower", "samples")] == [-1, 0, 0, 0]
+    for name in answer:
+        np.testing.assert_array_equal(answer[name][0], clean[name][0])
+
+
+def test_inputs_of_different_lengths_are_an_error(images, served):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="as many rows"):
+        served["certify_with"](**{**_with(images, 0), "n": tf.constant([500])})
+    with pytest.raises(tf.errors.InvalidArgumentError, match="as many rows"):
+        served["certify_at"](images=tf.constant(images), radius=tf.constant([0.1]))
+
+
+def test_clean_predictions_are_those_of_the_base_classifier(model, images, served):
+    answer = served["predict_clean"](tf.constant(images))
+    np.testing.assert_allclose(answer["logits"], model(images, training=False), atol=1e-4)
+    np.testing.assert_array_equal(answer["label"], answer["logits"].numpy().argmax(axis=1))
+    latents = served["encode"](tf.constant(images))["latents"]
+    np.testing.assert_allclose(latents, model.encode(images), atol=1e-5)
+    logits = served["classify"](latents)["logits"]
+    np.testing.assert_allclose(logits, answer["logits"], atol=1e-5)
+
+
+def test_votes_for_no_class_and_exact_noise_lower_what_is_served(model, images):
+    from export.radius_tests import RadiusTests
+    from export.signatures import Signatures
+    from lsrs_tf.smoothing.certifier import Certifier
+
+    certifier = Certifier(model, **SETTINGS, jit_compile=False, noise="exact")
+    served = Signatures(certifier, model.head, RadiusTests(certifier), 200, 1_000)
+    expected = lsrs_tf.certify(model, images, seed=0, verbose=0, noise="exact", **SETTINGS)
+    answer = served.certify_with(**_with(images, 0))
+    np.testing.assert_array_equal(answer["votes"], expected.counts)
+    radius = answer["radius"].numpy().astype(np.float64)
+    assert expected.radius_loss > 0 and np.all(radius <= expected.radii)
+    np.testing.assert_allclose(radius, expected.radii, rtol=1e-6)

@@ -1,0 +1,73 @@
+"""Flags of the commands that export."""
+
+from absl import flags
+
+from experiments import certification_flags, noise_flag
+from experiments.about import about_run
+from export.saved_model import export_saved_model
+
+flags.DEFINE_integer(
+    "predict_n", 1_000, "Noisy samples of the signature predict_smoothed.", lower_bound=1
+)
+flags.DEFINE_integer(
+    "max_n", None, "The most samples a request may ask for; None means --n.", lower_bound=1
+)
+flags.DEFINE_list(
+    "served_radii",
+    [],
+    "Radii that certify_at tests without rounding them up, beside multiples of 0.25.",
+)
+flags.DEFINE_boolean(
+    "xla", False, "Compile passes of the head; the server then needs a flag, which is printed."
+)
+flags.adopt_module_key_flags(certification_flags)
+flags.adopt_module_key_flags(noise_flag)
+
+
+def export(model, run, directory, sigma):
+    """Exports the model of a run as the flags ask for, and says where.
+
+    Args:
+        model: its `LatentSmoothingModel`.
+        run: `RunDirectory`.
+        directory: folder of all versions.
+        sigma: float, or None for the model's.
+    """
+    flag = flags.FLAGS
+    version = export_saved_model(
+        model,
+        directory,
+        sigma,
+        flag.n0,
+        flag.n,
+        flag.alpha,
+        flag.certify_batch_size,
+        flag.noise,
+        flag.predict_n,
+        flag.max_n,
+        served_radii(),
+        flag.xla,
+        about_run(run, model),
+    )
+    print(
+        f"Certificates: n0={flag.n0}, n={flag.n}, alpha={flag.alpha}, "
+        f"sigma={model.sigma if sigma is None else sigma}, noise={flag.noise}."
+    )
+    if flag.xla:
+        print(
+            "It is compiled by XLA: start the server with --xla_cpu_compilation_enabled=true, or "
+            "on a GPU with --xla_gpu_compilation_enabled=true."
+        )
+    print(f"Wrote and checked {version}. It is described in {version}/assets.extra/model_card.md.")
+
+
+def served_radii():
+    """Returns --served_radii as a list of floats."""
+    given = flags.FLAGS.served_radii
+    try:
+        return [float(radius) for radius in given]
+    except ValueError as error:
+        raise ValueError(
+            "--served_radii must be numbers, separated by commas, such as 0.25,0.5. "
+            f"Received: {','.join(given)}"
+        ) from error

@@ -1,0 +1,152 @@
+"""Checks of an export before a server gets to see it."""
+
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+from export import session_program
+from export.saved_model_file import read_functions
+from lsrs_tf.smoothing import confidence, noise
+from lsrs_tf.smoothing.recertification import recertified
+
+_ROWS, _SAMPLES, _ALPHA = 3, 300, 0.01
+
+
+def refuse_compiled_functions(version):
+    """Raises if a SavedModel holds functions that only XLA can run, or Python code.
+
+    Args:
+        version: folder of the SavedModel.
+
+    Raises:
+        ValueError: with the names of such functions.
+    """
+    compiled = [
+        function.signature.name
+        for function in read_functions(version)
+        if function.attr["_XlaMustCompile"].b
+        or any(node.attr["_XlaMustCompile"].b for node in function.node_def)
+        or any(node.op in ("XlaLaunch", "PyFunc", "EagerPyFunc") for node in function.node_def)
+    ]
+    if compiled:
+        raise ValueError(
+            "The model holds functions that a stock TensorFlow Serving refuses, because XLA must "
+            f"compile them or Python run them: {', '.join(compiled[:5])}. On a CPU Keras compiles "
+            "convolutions with groups: use others, or export with XLA for a server that has it."
+        )
+
+
+def check_export(version, certifier, signatures):
+    """Loads an export as the server does, and compares its answers with this process.
+
+    Args:
+        version: folder of the SavedModel.
+        certifier: the `Certifier` it was made of.
+        signatures: the `Signatures` it was made of.
+
+    Raises:
+        ArithmeticError: if an answer differs.
+        RuntimeError: if it cannot be loaded, or a signature fails.
+    """
+    classifier = certifier.classifier
+    rng = np.random.default_rng(0)
+    images = rng.uniform(size=(_ROWS, *classifier.image_shape)).astype(np.float32)
+    # The last row is refused.
+    images[-1].flat[0] = np.nan
+    seed = np.arange(_ROWS, dtype=np.int64)
+    n = min(_SAMPLES, signatures.max_n)
+    requests = {
+        "certify_with": {
+            "images": images,
+            "seed": seed,
+            "n": np.full(_ROWS, n, np.int32),
+            "alpha": np.full(_ROWS, _ALPHA),
+        },
+        "encode": {"images": images[:-1]},
+        "predict_clean": {"images": images},
+        "predict_smoothed": {"images": images[-1:]},
+        "certify": {"images": images[-1:]},
+        "certify_at": {"images": images[-1:], "radius": np.zeros(1, np.float32)},
+        "serving_default": {"images": images[-1:]},
+    }
+    answers = ask(version, requests)
+    for row in range(_ROWS - 1):
+        latent = classifier.encode(images[row])
+        selection, votes = classifier.count(
+            images[row], latent, [(noise.SELECTION, certifier.n0), (noise.ESTIMATION, n)], row
+        )
+        label, radius, _ = recertified(
+            selection,
+            votes,
+            n,
+            _ALPHA,
+            classifier.sigma,
+            classifier.lipschitz,
+            classifier.radius_loss,
+            "half",
+        )
+        found = {name: value[row] for name, value in answers["certify_with"].items()}
+        _same("latents", answers["encode"]["latents"][row], latent)
+        _same("votes", found["votes"], votes)
+        # A bound that is rounded down a little further may lose the last bit of certainty.
+        if found["label"] != -1:
+            _same("labels", found["label"], label)
+        if not confidence.float32_below(radius * (1 - 1e-5)) <= found["radius"] <= radius:
+            raise ArithmeticError(
+                f"The exported radius {found['radius']} is not that of this process, {radius}."
+            )
+    for name in ("certify_with", "certify", "certify_at", "predict_smoothed", "predict_clean"):
+        _same(f"answers of {name} to a refused row", answers[name]["label"][-1], -1)
+
+
+def _same(what, found, expected):
+    if not np.array_equal(found, np.asarray(expected)):
+        raise ArithmeticError(
+            f"The export gives other {what} than this process, so that its certificates would not "
+            f"be those of the model. Received: {found}, expected: {np.asarray(expected)}."
+        )
+
+
+def ask(version, requests):
+    """Returns the answers of a SavedModel in a process of its own, without this package.
+
+    Args:
+        version: folder of the SavedModel.
+        requests: dict of signature to dict of input to array.
+
+    Returns:
+        dict of signature to dict of output to array.
+
+    Raises:
+        RuntimeError: if it cannot be loaded, or a signature fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        asked, answered = (pathlib.Path(folder) / name for name in ("asked.npz", "answered.npz"))
+        np.savez(
+            asked,
+            **{
+                f"{signature}/{name}": value
+                for signature, inputs in requests.items()
+                for name, value in inputs.items()
+            },
+        )
+        ended = subprocess.run(
+            [sys.executable, session_program.__file__, str(version), str(asked), str(answered)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if ended.returncode:
+            raise RuntimeError(
+                f"{version} does not load or run as in TensorFlow Serving: "
+                f"{ended.stderr.strip().splitlines()[-1]}"
+            )
+        answers = {}
+        with np.load(answered) as arrays:
+            for key in arrays.files:
+                signature, name = key.split("/")
+                answers.setdefault(signature, {})[name] = arrays[key]
+    return answers

@@ -1,0 +1,74 @@
+"""Confidence bounds and radii inside a graph: the twins of `lsrs_tf.smoothing.confidence`.
+
+For requests that bring their own n and alpha. Where these are fixed, tables hold the numbers of the
+original itself.
+"""
+
+import tensorflow as tf
+
+# TensorFlow's incomplete beta function is off by a few 1e-9, relatively, for up to a million
+# samples (an inverse of it, as in tfp.math.betaincinv, fails unseen where alpha is tiny). The
+# bisection below asks for a tail that is smaller than alpha by far more than that.
+_TAIL_MARGIN = 1e-7
+_BISECTIONS = 60
+_BOUND_MARGIN = 1e-11
+_RADIUS_MARGIN = 1e-12
+
+# Up to here the function's accuracy is tested.
+SMALLEST_ALPHA = 1e-100
+LARGEST_N = 1_000_000
+
+
+def lower_confidence_bound(count, n, alpha):
+    """Returns lower bounds of probabilities, each of which fails with probability at most alpha.
+
+    The one-sided Clopper-Pearson bound, rounded down.
+
+    Args:
+        count: int tensor, hits, 0 to n.
+        n: int tensor of the same shape, trials, 1 to `LARGEST_N`.
+        alpha: float64 tensor of the same shape, `SMALLEST_ALPHA` to 1.
+
+    Returns:
+        float64 tensor in [0, 1).
+    """
+    hits = tf.cast(count, tf.float64)
+    misses = tf.cast(n, tf.float64) - hits
+    target = alpha * (1.0 - _TAIL_MARGIN)
+
+    def halved(low, high):
+        middle = (low + high) / 2
+        # A value that is not a number counts as too large a tail.
+        below = tf.math.betainc(tf.maximum(hits, 1.0), misses + 1.0, middle) <= target
+        return tf.where(below, middle, low), tf.where(below, high, middle)
+
+    low, high = tf.zeros_like(alpha), tf.ones_like(alpha)
+    for _ in range(_BISECTIONS):
+        low, high = halved(low, high)
+    return tf.where(hits > 0, low * (1.0 - _BOUND_MARGIN), 0.0)
+
+
+def certified_radius(p_lower, sigma, lipschitz, loss):
+    """Returns certified L2 radii in input space, rounded down; 0.0 means abstention.
+
+    Args:
+        p_lower: float64 tensor, lower bounds of the probability of a class.
+        sigma: float, standard deviation of the noise in the latent.
+        lipschitz: float above 0, upper bound of the encoder's Lipschitz constant.
+        loss: float, by how much rounding lowers the radius in the latent.
+
+    Returns:
+        float64 tensor.
+    """
+    certain = p_lower > 0.5
+    # The quantile of what is no certificate could be infinite.
+    quantile = tf.math.ndtri(tf.where(certain, p_lower, 0.75))
+    radius = (sigma * quantile * (1.0 - _RADIUS_MARGIN) - loss) / lipschitz
+    return tf.where(certain, tf.maximum(radius * (1.0 - _RADIUS_MARGIN), 0.0), 0.0)
+
+
+def float32_below(value):
+    """Returns the largest float32 numbers that are not above float64 numbers of at least 0."""
+    nearest = tf.cast(value, tf.float32)
+    below = tf.math.nextafter(nearest, tf.constant(-1.0))
+    return tf.where(tf.cast(nearest, tf.float64) <= value, nearest, below)

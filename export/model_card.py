@@ -1,0 +1,127 @@
+"""What a version is, for people and for programs: `assets.extra/model_card.json` and `.md`."""
+
+import importlib.metadata
+import json
+
+import tensorflow as tf
+
+from export.saved_model_file import read_signatures
+from lsrs_tf.lipschitz import lipschitz_report
+from lsrs_tf.models.fingerprint import fingerprint
+from lsrs_tf.version import __version__
+
+_UNITS = {
+    "images": "pixels in [0, 1]",
+    "latents": "latent, as from `encode`",
+    "seed": "any; whoever knows it can fit an image to the noise",
+    "n": "noisy samples",
+    "alpha": "probability that the certificate is wrong",
+    "radius": "L2, in units of pixels in [0, 1]; rounded down where it is an answer",
+    "label": "index of the class; -1 abstains",
+    "votes": "noisy samples that voted for each class",
+    "p_lower": "lower bound of the probability of the class",
+    "samples": "noisy samples taken; 0 where the row was refused",
+    "robust": "whether the label holds up to the radius",
+    "logits": "without noise",
+}
+
+
+def write_model_card(version, name, model, certifier, signatures, about):
+    """Writes the card of a version.
+
+    Args:
+        version: folder of the SavedModel.
+        name: str, the model's name on a server.
+        model: the `LatentSmoothingModel`.
+        certifier: the `Certifier` it was made of.
+        signatures: the `Signatures` it was made of.
+        about: dict of what else there is to tell, JSON values only.
+    """
+    folder = version / "assets.extra"
+    folder.mkdir(exist_ok=True)
+    card = _card(version, name, model, certifier, signatures, about)
+    (folder / "model_card.json").write_text(json.dumps(card, indent=2) + "\n")
+    (folder / "model_card.md").write_text(_markdown(card))
+
+
+def _card(version, name, model, certifier, signatures, about):
+    classifier = certifier.classifier
+    report = lipschitz_report(classifier.encoder)
+    return {
+        "name": name,
+        **about,
+        "input": {
+            "shape": list(classifier.image_shape),
+            "range": [0.0, 1.0],
+            "channels": "last",
+        },
+        "classes": classifier.num_classes,
+        "certificates": {
+            "sigma": classifier.sigma,
+            "n0": certifier.n0,
+            "n": certifier.n,
+            "alpha": certifier.alpha,
+            "noise": classifier.noise.name,
+            "radius_loss_in_latent": classifier.radius_loss,
+            "lipschitz_bound": classifier.lipschitz,
+            "lipschitz_method": [f"{row.name}: {row.layer_bound.method}" for row in report.rows],
+            "norm": "L2",
+            "predict_n": signatures.predict_n,
+            "max_n": signatures.max_n,
+            "radii_of_certify_at": signatures.radii,
+        },
+        "signatures": {
+            signature: {"inputs": _tensors(tensors.inputs), "outputs": _tensors(tensors.outputs)}
+            for signature, tensors in sorted(read_signatures(version).items())
+        },
+        "fingerprint": fingerprint(model),
+        "versions": {
+            "lsrs-tf": __version__,
+            **{package: importlib.metadata.version(package) for package in ("tensorflow", "keras")},
+        },
+    }
+
+
+def _tensors(tensors):
+    return {
+        name: {
+            "dtype": tf.as_dtype(info.dtype).name,
+            "shape": tf.TensorShape(info.tensor_shape).as_list(),
+            "unit": _UNITS[name],
+        }
+        for name, info in sorted(tensors.items())
+    }
+
+
+def _markdown(card):
+    lines = [f"# {card['name']}", ""]
+    for key in ("dataset", "architecture", "class_names", "measured", "input", "certificates"):
+        if key not in card:
+            continue
+        lines += [f"## {key.replace('_', ' ').capitalize()}", "", *_lines(card[key]), ""]
+    lines += ["## Signatures", "", "| signature | inputs | outputs |", "|---|---|---|"]
+    for name, tensors in card["signatures"].items():
+        sides = (
+            "; ".join(
+                f"`{tensor}` {about['dtype']} {about['shape']}"
+                for tensor, about in tensors[side].items()
+            ).replace("None", "B")
+            for side in ("inputs", "outputs")
+        )
+        lines.append(f"| {name} | {' | '.join(sides)} |")
+    lines += ["", "Units:", "", *(f"- `{name}`: {unit}" for name, unit in _UNITS.items()), ""]
+    lines += [f"Fingerprint of the model: `{card['fingerprint']}`.", ""]
+    lines += [f"Made with {', '.join(f'{k} {v}' for k, v in card['versions'].items())}.", ""]
+    return "\n".join(lines)
+
+
+def _lines(value):
+    if isinstance(value, dict):
+        return [f"- {key.replace('_', ' ')}: {_text(entry)}" for key, entry in value.items()]
+    return [_text(value)]
+
+
+def _text(value):
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)

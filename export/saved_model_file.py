@@ -1,0 +1,24 @@
+"""What is written in a `saved_model.pb`."""
+
+from tensorflow.core.protobuf import saved_model_pb2
+
+
+def read_signatures(version):
+    """Returns dict of name to `SignatureDef`, without those that TensorFlow adds for itself.
+
+    Args:
+        version: folder of the SavedModel.
+    """
+    signatures = _graph(version).signature_def
+    return {name: found for name, found in signatures.items() if not name.startswith("__")}
+
+
+def read_functions(version):
+    """Returns the `FunctionDef`s of a SavedModel."""
+    return list(_graph(version).graph_def.library.function)
+
+
+def _graph(version):
+    content = (version / "saved_model.pb").read_bytes()
+    (graph,) = saved_model_pb2.SavedModel.FromString(content).meta_graphs
+    return graph

@@ -1,0 +1,49 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from export.radius_tests import RadiusTests
+from export.saved_model import export_saved_model
+from export.signatures import Signatures
+from lsrs_tf import models
+from lsrs_tf.smoothing.certifier import Certifier
+
+ABOUT = {"dataset": "digits", "class_names": ["a", "b", "c"], "measured": {"images": 5}}
+SETTINGS = {"n0": 20, "n": 500, "alpha": 0.01}
+
+
+@pytest.fixture(scope="session")
+def model():
+    keras.utils.set_random_seed(0)
+    model = models.convnet(width=4, num_classes=3, sigma=0.5)
+    logits = model.head.layers[-1]
+    # Clear votes for one class, that certify radii around 0.4.
+    logits.set_weights([logits.get_weights()[0], np.array([0.3, 0, 0], np.float32)])
+    return model
+
+
+@pytest.fixture(scope="session")
+def images():
+    return np.random.default_rng(0).uniform(size=(5, 8, 8, 1)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def certifier(model):
+    return Certifier(model, **SETTINGS, jit_compile=False)
+
+
+@pytest.fixture(scope="session")
+def signatures(model, certifier):
+    radius_tests = RadiusTests(certifier, [0.1])
+    return Signatures(certifier, model.head, radius_tests, predict_n=200, max_n=1_000)
+
+
+@pytest.fixture(scope="session")
+def version(model, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("served") / "digits"
+    # It must not reach the noise that is served.
+    tf.random.set_seed(0)
+    return export_saved_model(
+        model, directory, **SETTINGS, predict_n=200, max_n=1_000_000, radii=[0.1], about=ABOUT
+    )

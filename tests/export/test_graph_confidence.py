@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+import scipy.special
+import tensorflow as tf
+
+from export import graph_confidence
+from lsrs_tf.smoothing import confidence
+from tests.oracles import binomial_tail
+
+ALPHAS = [0.9, 0.5, 0.05, 1e-3, 1e-6, 1e-9, 1e-15, 1e-30, 1e-100]
+
+
+def _bounds(counts, n, alpha):
+    return (
+        tf.function(graph_confidence.lower_confidence_bound)(
+            tf.constant(counts, tf.int64),
+            tf.fill([len(counts)], n),
+            tf.fill([len(counts)], tf.constant(alpha, tf.float64)),
+        )
+        .numpy()
+        .tolist()
+    )
+
+
+@pytest.mark.parametrize("alpha", ALPHAS)
+@pytest.mark.parametrize("n", [1, 2, 7, 100, 1_000, 100_000, 1_000_000])
+def test_bound_is_below_the_original_and_close(n, alpha):
+    counts = sorted({0, 1, n // 3, n // 2, round(0.6 * n), round(0.999 * n), n - 1, n})
+    for count, bound in zip(counts, _bounds(counts, n, alpha), strict=True):
+        expected = confidence.lower_confidence_bound(count, n, alpha)
+        # The original is rounded down a little, too.
+        assert bound <= expected * (1 + 1e-10)
+        assert bound >= expected * (1 - 1e-6) - 1e-15
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1e-3, 1e-15, 1e-100])
+def test_bound_is_one_in_exact_arithmetic(alpha):
+    for n in (50, 2_000, 100_000):
+        counts = [round(share * n) for share in (0.51, 0.8, 0.99, 1.0)]
+        for count, bound in zip(counts, _bounds(counts, n, alpha), strict=True):
+            assert binomial_tail(count, n, bound) <= alpha
+
+
+def test_every_count_of_a_thousand():
+    counts = np.arange(1_001)
+    for alpha in (1e-3, 1e-12):
+        expected = [confidence.lower_confidence_bound(int(k), 1_000, alpha) for k in counts]
+        found = np.array(_bounds(counts, 1_000, alpha))
+        assert np.all(found <= np.array(expected) * (1 + 1e-10))
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-15)
+
+
+def test_the_function_it_rests_on_is_as_accurate_as_its_margin_takes_it_for():
+    rng = np.random.default_rng(0)
+    n = np.concatenate([10 ** rng.uniform(0, 6, 20_000), [1e6] * 2_000]).astype(np.int64)
+    k = np.maximum(1, np.rint(n * rng.uniform(0.3, 1, len(n)))).astype(np.float64)
+    alpha = 10 ** rng.uniform(-100, -0.01, len(n))
+    p = scipy.special.betaincinv(k, n - k + 1, alpha)
+    exact = scipy.special.betainc(k, n - k + 1, p)
+    found = tf.math.betainc(tf.constant(k), tf.constant(n - k + 1), tf.constant(p)).numpy()
+    assert np.abs(found / exact - 1).max() < 2e-8
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.01])
+def test_radius_is_below_the_original_and_close(loss):
+    p = [0.0, 0.3, 0.5, 0.5 + 1e-12, 0.501, 0.7, 0.99, 1 - 1e-9, 1 - 1e-15, float("nan")]
+    found = graph_confidence.certified_radius(tf.constant(p, tf.float64), 0.25, 1.25, loss)
+    for probability, radius in zip(p, found.numpy(), strict=True):
+        expected = confidence.certified_radius(probability, 0.25, 1.25, loss)
+        assert 0 <= radius <= expected
+        assert radius == pytest.approx(expected, rel=1e-11, abs=1e-18)
+
+
+def test_float32_is_the_largest_below():
+    values = np.array([0.0, 0.1, 0.5, 1e-30, *np.random.default_rng(0).uniform(0, 3, 1000)])
+    below = graph_confidence.float32_below(tf.constant(values)).numpy()
+    np.testing.assert_array_equal(below, [confidence.float32_below(value) for value in values])

@@ -1,0 +1,25 @@
+import json
+
+from lsrs_tf.models.fingerprint import fingerprint
+from lsrs_tf.version import __version__
+from tests.export.conftest import ABOUT
+
+
+def test_card_tells_what_is_served(model, version):
+    folder = version / "assets.extra"
+    card = json.loads((folder / "model_card.json").read_text())
+    assert {key: card[key] for key in ABOUT} == ABOUT
+    assert card["input"] == {"shape": [8, 8, 1], "range": [0.0, 1.0], "channels": "last"}
+    certificates = card["certificates"]
+    assert (certificates["n0"], certificates["n"], certificates["alpha"]) == (20, 500, 0.01)
+    assert (certificates["sigma"], certificates["max_n"]) == (0.5, 1_000_000)
+    assert 1 <= certificates["lipschitz_bound"] < 1 + 1e-9
+    assert any("conv1: distance" in method for method in certificates["lipschitz_method"])
+    assert card["signatures"]["certify_with"]["inputs"]["alpha"]["dtype"] == "float64"
+    assert card["signatures"]["certify_with"]["inputs"]["alpha"]["shape"] == [None]
+    assert card["signatures"]["certify"]["outputs"]["votes"]["shape"] == [None, 3]
+    assert card["fingerprint"] == fingerprint(model)
+    assert card["versions"]["lsrs-tf"] == __version__
+    text = (folder / "model_card.md").read_text()
+    for part in ("# digits", "a, b, c", "`votes` int32 [B, 3]", "0.01", card["fingerprint"]):
+        assert part in text
