@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from experiments.reporting import read_run
+from experiments.certified_run import read_run
 from lsrs_tf.evaluation.metrics import average_certified_radius, certified_accuracy
 from lsrs_tf.models.fingerprint import fingerprint
 

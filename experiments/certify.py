@@ -61,6 +61,8 @@ def main(argv):
         sharding.of_shard(evenly_spread(data.num_test, flag.num_images), shard),
     )
     following = f"report {path}" if shard is None else f"merge --run_dir={flag.run_dir}"
+    if shard is not None and flag.num_images is not None:
+        following += f" --num_images={flag.num_images}"
     print(f"Wrote {path}. Next: python -m experiments.{following}")
 
 

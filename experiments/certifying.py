@@ -37,7 +37,7 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
         data: `datasets.ImageData`.
         path: the certification file.
         replaced: str such as '9/18', the fraction of layers that is orthogonal, for the file.
-        indices: increasing list of int, which test images.
+        indices: increasing list of int, which test images; the file may hold no others.
     """
     classifier = certifier.classifier
     settings = {
@@ -61,6 +61,13 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
     with RecordFile(path, settings, records.RESULTS) as file:
         if file.done:
             print(f"{path} holds {len(file.done)} images already.")
+        others = sorted({*file.done} - {*indices})
+        if others:
+            raise FileExistsError(
+                f"{path} also holds {len(others)} images (such as {others[0]}) that are not among "
+                "those to certify now; together they would be no even choice of the test set. "
+                "Give the --num_images and --shard it was begun with, or write elsewhere."
+            )
         missing = [index for index in indices if index not in file.done]
         classifier.warm_up()
         labels = {}

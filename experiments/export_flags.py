@@ -4,6 +4,7 @@ from absl import flags
 
 from experiments import certification_flags, noise_flag
 from experiments.about import about_run
+from experiments.flag_values import number_list
 from export.saved_model import export_saved_model
 
 flags.DEFINE_integer(
@@ -45,7 +46,7 @@ def export(model, run, directory, sigma):
         flag.noise,
         flag.predict_n,
         flag.max_n,
-        served_radii(),
+        number_list("served_radii"),
         flag.xla,
         about_run(run, model),
     )
@@ -59,15 +60,3 @@ def export(model, run, directory, sigma):
             "on a GPU with --xla_gpu_compilation_enabled=true."
         )
     print(f"Wrote and checked {version}. It is described in {version}/assets.extra/model_card.md.")
-
-
-def served_radii():
-    """Returns --served_radii as a list of floats."""
-    given = flags.FLAGS.served_radii
-    try:
-        return [float(radius) for radius in given]
-    except ValueError as error:
-        raise ValueError(
-            "--served_radii must be numbers, separated by commas, such as 0.25,0.5. "
-            f"Received: {','.join(given)}"
-        ) from error

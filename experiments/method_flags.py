@@ -3,6 +3,7 @@
 from absl import flags
 
 from experiments import against_flag, certification_flags, noise_flag
+from experiments.flag_values import number_list
 from lsrs_tf.smoothing.certification import METHODS, make_certifier
 
 flags.DEFINE_enum(
@@ -44,7 +45,7 @@ def certifier(model, sigma):
     return make_certifier(
         model,
         flag.method,
-        target_radii(),
+        number_list("target_radii"),
         sigma,
         flag.n0,
         flag.n,
@@ -56,17 +57,3 @@ def certifier(model, sigma):
         flag.tolerance,
         flag.against,
     )
-
-
-def target_radii():
-    """Returns --target_radii as a list of floats, or None if it is not given."""
-    given = flags.FLAGS.target_radii
-    if given is None:
-        return None
-    try:
-        return [float(radius) for radius in given]
-    except ValueError as error:
-        raise ValueError(
-            "--target_radii must be numbers, separated by commas, such as 0.25,0.5. "
-            f"Received: {','.join(given)}"
-        ) from error

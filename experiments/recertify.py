@@ -10,26 +10,29 @@ import pathlib
 
 from absl import flags
 
-from experiments import against_flag, certification_flags, command_line
+from experiments import against_flag, alpha_flag, command_line
 from lsrs_tf.smoothing import records
 from lsrs_tf.smoothing.recertification import recertified
+from lsrs_tf.smoothing.record_check import check_record
 from lsrs_tf.smoothing.record_file import RecordFile
 from lsrs_tf.smoothing.settings import checked_certification_settings
 
+_CHANGED = ("alpha", "against")
+
 flags.DEFINE_string("outfile", None, "File to write.")
 flags.adopt_module_key_flags(against_flag)
-flags.adopt_module_key_flags(certification_flags)
+flags.adopt_module_key_flags(alpha_flag)
 flags.adopt_module_key_flags(command_line)
 
 
-def recertify_file(path, outfile, alpha, against="half"):
-    """Writes the certificates of a file at another alpha.
+def recertify_file(path, outfile, alpha=None, against=None):
+    """Writes the certificates of a file at another alpha, or against another probability.
 
     Args:
-        path: certification file of this package, of `--method=fixed`.
+        path: certification file of this package, of `--method=fixed`, or the folder of a run.
         outfile: file to write; it must not exist.
-        alpha: float in (0, 1).
-        against: 'half' or 'runner_up', see `lsrs_tf.certify`.
+        alpha: float in (0, 1), or None for that of the file.
+        against: 'half' or 'runner_up', see `lsrs_tf.certify`, or None for that of the file.
 
     Raises:
         FileExistsError: if there is an outfile already.
@@ -38,23 +41,27 @@ def recertify_file(path, outfile, alpha, against="half"):
     """
     if pathlib.Path(outfile).exists():
         raise FileExistsError(f"{outfile} exists already. Remove it, or give another --outfile.")
+    path = pathlib.Path(path)
+    path = path / "certified.tsv" if path.is_dir() else path
     found = records.read(path)
     for record in found:
         _check(record, path)
     if not found:
         raise ValueError(f"{path} holds no certified image yet.")
     common = records.settings_of(found[0])
-    settings = {
-        **common,
-        "alpha": alpha,
-        "against": against,
-        # So that nobody takes the file for one to go on with.
-        "recertified_from_alpha": common["alpha"],
+    common.setdefault("against", "half")
+    alpha = float(common["alpha"]) if alpha is None else alpha
+    against = common["against"] if against is None else against
+    # So that nobody takes the file for one to go on with.
+    origin = {
+        f"recertified_from_{name}": common.get(f"recertified_from_{name}", common[name])
+        for name in ("alpha", "against")
     }
+    settings = {**common, "alpha": alpha, "against": against, **origin}
     with RecordFile(outfile, settings, records.RESULTS) as file:
         for record in found:
             extra = record.extra
-            if records.settings_of(record) != common:
+            if records.settings_of(record) != records.settings_of(found[0]):
                 raise ValueError(f"{path} mixes rows of different settings.")
             n0, n, _ = checked_certification_settings(
                 int(extra["n0"]), int(extra["n"]), alpha, against
@@ -86,6 +93,7 @@ def _check(record, path):
             f"{path} holds votes of sequential tests, whose number depends on the alpha at which "
             "they were taken. Certify again, or use --method=fixed."
         )
+    check_record(record, path)
 
 
 def main(argv):
@@ -93,7 +101,11 @@ def main(argv):
     if len(argv) != 2:
         raise ValueError("Give one file of certificates.")
     flag = flags.FLAGS
-    recertify_file(argv[1], flag.outfile, flag.alpha, flag.against)
+    # What is not asked for stays as it was, whatever the flags' defaults.
+    alpha, against = (flag[name].value if flag[name].present else None for name in _CHANGED)
+    if alpha is None and against is None:
+        raise ValueError("Say what is to be another: --alpha, --against, or both.")
+    recertify_file(argv[1], flag.outfile, alpha, against)
     print(f"Wrote {flag.outfile}. Next: python -m experiments.report {flag.outfile}")
 
 

@@ -11,7 +11,7 @@ from absl import flags
 from experiments import command_line
 from experiments.reporting import write_report
 
-flags.DEFINE_string("output_dir", "report", "Folder for report.md and certified_accuracy.png.")
+flags.DEFINE_string("output_dir", "report", "Folder for report.md, its pictures and CSV files.")
 flags.adopt_module_key_flags(command_line)
 
 
@@ -25,7 +25,7 @@ def main(argv):
         )
     directory = flags.FLAGS.output_dir
     print(write_report(paths, directory))
-    print(f"Wrote {directory}/report.md and {directory}/certified_accuracy.png.")
+    print(f"Wrote {directory}/report.md, with pictures and CSV files.")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """Tables and pictures of certification files."""
 
-import dataclasses
-import fractions
+import csv
+import io
 import pathlib
 
 import numpy as np
 
+from experiments.certified_run import UNKNOWN, read_run
 from lsrs_tf.evaluation.metrics import (
     certified_accuracy_interval,
     exact_average_certified_radius,
@@ -13,134 +14,6 @@ from lsrs_tf.evaluation.metrics import (
 )
 from lsrs_tf.evaluation.plots import plot_certified_accuracy, plot_class_probabilities
 from lsrs_tf.files import written_whole
-from lsrs_tf.smoothing import records
-
-_UNKNOWN = "-"
-# What all rows of a file must agree on, where they tell it.
-_SETTINGS = (
-    "data",
-    "replaced",
-    "method",
-    "target_radii",
-    "tolerance",
-    "sigma",
-    "n0",
-    "n",
-    "alpha",
-    "against",
-    "seed",
-    "noise",
-    "shared_noise",
-    "radius_loss",
-    "lipschitz",
-    "model",
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One certification file, ready for tables.
-
-    Attributes:
-        path: the file.
-        records: list of `records.Record`, at least one.
-    """
-
-    path: pathlib.Path
-    records: list
-
-    @property
-    def radii(self):
-        """Float array of the certified radii."""
-        return np.array([record.radius for record in self.records])
-
-    @property
-    def correct(self):
-        """Bool array, whether the certified class is the true one."""
-        return np.array([record.correct for record in self.records])
-
-    @property
-    def clean_accuracy(self):
-        """Fraction of images whose class without noise is the true one, or None if unknown."""
-        clean = [record.extra.get("clean", _UNKNOWN) for record in self.records]
-        if _UNKNOWN in clean:
-            return None
-        # -1 stands for no class, and for an unknown label.
-        correct = sum(
-            int(label) == record.label != -1
-            for label, record in zip(clean, self.records, strict=True)
-        )
-        return fractions.Fraction(correct, len(clean))
-
-    @property
-    def samples(self):
-        """Int array of the noisy samples of each image, or None if the file does not tell."""
-        if not all("samples" in record.extra for record in self.records):
-            return None
-        return np.array([int(record.extra["samples"]) for record in self.records])
-
-    @property
-    def class_probabilities(self):
-        """Float array, the share of the selected class in the votes; None if there are no votes."""
-        votes = [records.votes_of(record) for record in self.records]
-        if any(entry is None for entry in votes):
-            return None
-        return np.array(
-            [counts[selection.argmax()] / max(1, counts.sum()) for selection, counts in votes]
-        )
-
-    @property
-    def replaced(self):
-        """Fraction of layers that is orthogonal, such as '9/18', or '-' if unknown."""
-        return self.records[0].extra.get("replaced", _UNKNOWN)
-
-    @property
-    def defense(self):
-        """'LS-RS', 'IS-RS' (nothing replaced) or '-'."""
-        if self.replaced == _UNKNOWN:
-            return _UNKNOWN
-        return "IS-RS" if self.replaced.startswith("0/") else "LS-RS"
-
-    @property
-    def sigma(self):
-        """Standard deviation of the noise, as text."""
-        return self.records[0].extra.get("sigma", _UNKNOWN)
-
-    @property
-    def name(self):
-        """A name for a legend."""
-        if self.defense == _UNKNOWN:
-            return self.path.stem
-        return f"{self.defense} {self.replaced}, sigma {self.sigma}"
-
-
-def read_run(path):
-    """Reads a certification file.
-
-    Args:
-        path: the file, or the folder of a training run that holds `certified.tsv`.
-
-    Returns:
-        A `Run`.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, or holds no image.
-    """
-    path = pathlib.Path(path)
-    if path.is_dir():
-        path = path / "certified.tsv"
-    found = records.read(path)
-    if not found:
-        raise ValueError(f"{path} holds no certified image yet.")
-    for name in _SETTINGS:
-        values = sorted({record.extra[name] for record in found if name in record.extra})
-        if len(values) > 1:
-            raise ValueError(
-                f"{path} mixes rows of different settings, so that no table is true of it: {name} "
-                f"is {' and '.join(values)}. Report them apart."
-            )
-    return Run(path, found)
 
 
 def paper_table(runs):
@@ -152,28 +25,46 @@ def paper_table(runs):
     is that of the base classifier without noise, which has no guarantee. Columns of abstentions,
     noisy samples and the number of images stand beside the paper's.
     """
-    lines = [
-        "| defense | sigma | replaced | ACR | accuracy (%) | time (s/example) | clean (%) "
-        "| abstained (%) | samples/example | images |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+    header, *rows = _paper_rows(runs)
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _paper_rows(runs):
+    rows = [
+        [
+            "defense",
+            "sigma",
+            "replaced",
+            "ACR",
+            "accuracy (%)",
+            "time (s/example)",
+            "clean (%)",
+            "abstained (%)",
+            "samples/example",
+            "images",
+            "certificates",
+        ]
     ]
     for run in runs:
         seconds = np.mean([record.seconds for record in run.records])
         abstained = np.mean([record.predict == -1 for record in run.records])
-        cells = [
-            run.defense,
-            run.sigma,
-            run.replaced,
-            _floor(exact_average_certified_radius(run.radii, run.correct), 3),
-            _percent(run, 0.0, 2),
-            f"{seconds:.3f}",
-            _UNKNOWN if run.clean_accuracy is None else _floor(100 * run.clean_accuracy, 2),
-            f"{100 * abstained:.2f}",
-            _UNKNOWN if run.samples is None else f"{run.samples.mean():.0f}",
-            str(len(run.records)),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        rows.append(
+            [
+                run.defense,
+                run.sigma,
+                run.replaced,
+                _floor(exact_average_certified_radius(run.radii, run.correct), 3),
+                _percent(run, 0.0, 2),
+                f"{seconds:.3f}",
+                UNKNOWN if run.clean_accuracy is None else _floor(100 * run.clean_accuracy, 2),
+                f"{100 * abstained:.2f}",
+                UNKNOWN if run.samples is None else f"{run.samples.mean():.0f}",
+                str(len(run.records)),
+                run.certificates,
+            ]
+        )
+    return rows
 
 
 def radius_table(runs, step=0.25):
@@ -206,7 +97,7 @@ def _floor(value, places):
 
 
 def write_report(paths, directory):
-    """Writes `report.md`, `certified_accuracy.csv` and `.png`, `class_probabilities.png`.
+    """Writes `report.md`, tables in CSV files, and pictures.
 
     Args:
         paths: list of certification files or folders of training runs.
@@ -225,6 +116,10 @@ def write_report(paths, directory):
         figure.savefig(path, dpi=150)
     with written_whole(directory / "certified_accuracy.csv") as path:
         path.write_text(_csv(runs))
+    with written_whole(directory / "summary.csv") as path:
+        text_of_rows = io.StringIO()
+        csv.writer(text_of_rows, lineterminator="\n").writerows(_paper_rows(runs))
+        path.write_text(text_of_rows.getvalue())
     pictures = "![Certified accuracy, with bands of 95 %](certified_accuracy.png)\n"
     shares = {
         name: run.class_probabilities
@@ -254,7 +149,13 @@ def _csv(runs, step=0.05):
 
 
 def _distinct_names(runs):
+    """Returns dict of name to run; equal names are told apart by certificates, or by the file."""
     names = [run.name for run in runs]
+    longer = [
+        run.name if names.count(run.name) == 1 else f"{run.name}, {run.certificates}"
+        for run in runs
+    ]
     return {
-        run.name if names.count(run.name) == 1 else f"{run.name} ({run.path})": run for run in runs
+        name if longer.count(name) == 1 else f"{name} ({run.path})": run
+        for name, run in zip(longer, runs, strict=True)
     }

@@ -23,6 +23,7 @@ from experiments import (
     training,
 )
 from experiments.certifying import certify_test_images, evenly_spread
+from experiments.flag_values import number_list
 from experiments.reporting import write_report
 from experiments.run_directory import RunDirectory
 from lsrs_tf import layers
@@ -98,8 +99,9 @@ def main(argv):
         # Not after the training, which may take days.
         evenly_spread(data.num_test, flag.num_images)
         checked_certification_settings(flag.n0, flag.n, flag.alpha, flag.against)
-        check_method(flag.method, method_flags.target_radii(), flag.tolerance, flag.against)
-        export_flags.served_radii()
+        radii = number_list("target_radii")
+        check_method(flag.method, radii, flag.tolerance, flag.against)
+        number_list("served_radii")
     run = RunDirectory(flag.output_dir)
     run.claim({name: getattr(flag, name) for name in _SETTINGS})
     with written_whole(run.class_names) as path:

@@ -100,9 +100,10 @@ class RadiusTests:
 def _ladder(certifier, radii):
     """Returns ascending radii from near 0 to the largest that n samples can certify."""
     classifier = certifier.classifier
-    largest = confidence.certified_radius(
-        # A little less than what unanimous votes prove.
-        confidence.lower_confidence_bound(certifier.n, certifier.n, certifier.alpha) * (1 - 1e-9),
+    # A little less than what unanimous votes prove.
+    largest = (1 - 1e-6) * confidence.largest_radius(
+        certifier.n,
+        certifier.alpha,
         classifier.sigma,
         classifier.lipschitz,
         classifier.radius_loss,

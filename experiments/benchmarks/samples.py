@@ -22,14 +22,17 @@ from absl import flags
 
 from experiments import command_line
 from experiments.benchmarks.input_specific import input_specific_samples
-from experiments.reporting import read_run
+from experiments.certified_run import read_run
+from experiments.flag_values import number_list
 from lsrs_tf.smoothing import confidence, noise, records, sequential
 from lsrs_tf.smoothing.planned_estimate import PlannedEstimate
 
 flags.DEFINE_list("radii", ["0.25", "0.5", "0.75"], "Target radii.")
 flags.DEFINE_integer("horizon", 100_000, "The most samples, and those of the fixed method.")
 flags.DEFINE_float("tolerance", 0.05, "How much smaller than at the horizon radii may be.")
-flags.DEFINE_integer("repetitions", 5, "Simulated votes of each image, for the tolerance.")
+flags.DEFINE_integer(
+    "repetitions", 5, "Simulated votes of each image, for the tolerance.", lower_bound=1
+)
 flags.adopt_module_key_flags(command_line)
 
 
@@ -168,8 +171,13 @@ def main(argv):
     if len(argv) != 2:
         raise ValueError("Give one file of certificates, or the folder of a training run.")
     run = read_run(argv[1])
-    radii = [float(radius) for radius in flags.FLAGS.radii]
+    if run.records[0].extra.get("method", "fixed") != "fixed" or run.class_probabilities is None:
+        raise ValueError(
+            f"{run.path} does not hold the votes of --method=fixed, which true probabilities are "
+            "taken from here."
+        )
     flag = flags.FLAGS
+    radii = number_list("radii")
     print("\n".join(table(run, radii, flag.horizon)), flush=True)
     print("\n" + "\n".join(tolerance_table(run, flag.tolerance, flag.horizon, flag.repetitions)))
 

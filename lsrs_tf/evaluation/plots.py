@@ -61,4 +61,5 @@ def plot_class_probabilities(probabilities):
     axes.set_xlim(0, 1)
     if probabilities:
         axes.legend(frameon=False, loc="upper left")
+    axes.yaxis.get_major_locator().set_params(integer=True)
     return figure

@@ -87,6 +87,11 @@ def _frozen_outputs(encoder, inputs, copies):
 
 def _frozen_call(layer, inputs, copies):
     refuse_patched(layer)
+    if isinstance(layer, keras.layers.Lambda):
+        raise ValueError(
+            f"No Lipschitz bound is known for layer '{layer.name}' of class Lambda. Use layers "
+            "that `lsrs_tf.lipschitz_bound` knows."
+        )
     # A layer that is used several times has one copy, used as often.
     if id(layer) not in copies:
         copies[id(layer)] = (layer, _float64_copy(layer))

@@ -49,7 +49,8 @@ def certify(
             model's.
         n0: int, noisy samples that select the class.
         n: int, noisy samples that estimate its probability; the time is proportional to it. With
-            `method="sequential"` the most that one image may take.
+            `method="sequential"` the most of them that one image may take, beside those that select
+            and plan.
         alpha: float in (0, 1), probability that the certificate of one image is wrong.
         seed: int, seed of the noise. Anybody who knows it can choose an image to fit the noise:
             where images may come from an adversary, draw a fresh one.
@@ -233,6 +234,11 @@ def predict(model, images, sigma=None, n=1_000, alpha=0.001, seed=0, batch_size=
         int64 array [images], -1 for abstention.
     """
     alpha, n, seed = confidence.check_alpha(alpha), checked_count(n, "n"), checked_seed(seed)
+    if not confidence.majority_is_significant(n, 0, alpha):
+        raise ValueError(
+            f"With n={n} samples no label is sure at alpha={alpha}, not even when all of them "
+            "agree. Use more samples (1,000 is customary)."
+        )
     classifier = SmoothedClassifier(model, sigma, batch_size)
     labels = []
     each = each_image(images, classifier.image_shape)

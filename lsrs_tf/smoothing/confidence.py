@@ -156,6 +156,19 @@ def certified_radius_against(p_lower, p_upper, sigma, lipschitz, loss=0.0):
     return max(0.0, (sigma / 2 * distance - loss) / lipschitz * (1.0 - _NORMAL_MARGIN))
 
 
+def largest_radius(n, alpha, sigma, lipschitz, loss=0.0):
+    """Returns the radius that n unanimous votes prove; for arguments see `certified_radius`.
+
+    Args:
+        n: int, samples.
+        alpha: float in (0, 1).
+        sigma: float.
+        lipschitz: float.
+        loss: float.
+    """
+    return certified_radius(lower_confidence_bound(n, n, alpha), sigma, lipschitz, loss)
+
+
 def _check_scale(sigma, lipschitz):
     if not (sigma > 0 and lipschitz > 0 and math.isfinite(sigma) and math.isfinite(lipschitz)):
         raise ValueError(

@@ -4,6 +4,7 @@ import pathlib
 
 from lsrs_tf.files import written_whole
 from lsrs_tf.smoothing import records
+from lsrs_tf.smoothing.record_check import check_record
 
 
 class RecordFile:
@@ -30,6 +31,8 @@ class RecordFile:
         self._settings = {name: str(value) for name, value in settings.items()}
         self._results = list(results)
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        if self._path.is_dir():
+            raise FileExistsError(f"{self._path} is a folder. Give the name of a file.")
         self._file = self._path.open("ab")
         try:
             self._lock()
@@ -97,6 +100,7 @@ class RecordFile:
             return {}
         done = {record.idx: record for record in records.read(self._path)}
         for record in done.values():
+            check_record(record, self._path)
             changed = [
                 f"{name}={record.extra[name]} before, {value} now"
                 for name, value in self._settings.items()
@@ -115,11 +119,14 @@ class RecordFile:
             # Looked at first: a file that is not ours must not lose its last line.
             begun = content[: len(header)]
             if begun != header.encode()[: len(begun)]:
-                found = content.split(b"\n")[0][:200].decode(errors="replace")
+                found = content.split(b"\n")[0].decode(errors="replace").split("\t")
+                expected = header.rstrip("\n").split("\t")
+                foreign = [name[:40] for name in found if name not in expected][:5]
+                missing = [name for name in expected if name not in found][:5]
                 raise FileExistsError(
-                    f"{self._path} is another kind of file, or has other columns. Received a "
-                    f"first line of: {found!r}, expected: {header!r}. Write elsewhere, or remove "
-                    "the file."
+                    f"{self._path} is another kind of file, or has other columns (it has "
+                    f"{', '.join(foreign) or 'none'} beside those expected, and lacks "
+                    f"{', '.join(missing) or 'none'}). Write elsewhere, or remove the file."
                 )
             whole = content.rfind(b"\n") + 1
             if whole < len(content):

@@ -40,6 +40,9 @@ _MARGIN = 1e-6
 # as false certificates.
 _NEGLIGIBLE = 1e-25
 
+# Nobody takes more samples than this of an image.
+_TOO_MANY = 10**9
+
 _NEVER = np.iinfo(np.int64).max
 
 
@@ -74,7 +77,8 @@ def probability_needed(radius, sigma, lipschitz, loss=0.0):
     """
     # The radius for p is (sigma * ndtri(p) - loss) / L; all roundings go the safe way.
     quantile = (radius * lipschitz + loss) / sigma * (1 + 1e-13)
-    return min(1.0, (1 - scipy.special.ndtr(-quantile) * (1 - 1e-12)) * (1 + 2.0**-52))
+    tail = float(scipy.special.ndtr(-quantile)) * (1 - 1e-12)
+    return min(1.0, float((1 - tail) * (1 + 2.0**-52)))
 
 
 def least_certifying_hits(p0, n, alpha):
@@ -104,10 +108,9 @@ def sequential_test(p0, n, alpha):
     """
     alpha = confidence.check_alpha(alpha)
     if not 0.5 <= p0 < 1 or confidence.lower_confidence_bound(n, n, alpha) <= p0:
-        needed = math.ceil(math.log(alpha) / math.log(p0)) if 0 < p0 < 1 else "more"
         raise ValueError(
             f"A probability above {p0:.6g} cannot be shown with n={n} samples at alpha={alpha}, "
-            f"even if all of them agree. Use n={needed} or more, or a smaller radius."
+            f"even if all of them agree. Use {_needed(p0, alpha)}."
         )
     looks = sequential_looks(n)
     give_up_to = _futility_boundary(p0, looks, alpha)
@@ -130,6 +133,14 @@ def sequential_test(p0, n, alpha):
         # The test is kept for others who ask for it.
         array.setflags(write=False)
     return SequentialTest(p0, alpha, looks, certify_from, give_up_to)
+
+
+def _needed(p0, alpha):
+    """Returns what to use where n unanimous samples do not show a probability above p0."""
+    samples = math.log(alpha) / math.log(p0) if 0 < p0 < 1 else math.inf
+    if samples > _TOO_MANY:
+        return "a smaller radius, or more noise"
+    return f"n={math.ceil(samples)} or more, or a smaller radius"
 
 
 def outcome_probabilities(test, p):

@@ -3,6 +3,7 @@ import numbers
 
 import numpy as np
 
+from lsrs_tf.smoothing.confidence import largest_radius
 from lsrs_tf.smoothing.packed_certifier import PackedCertifier
 from lsrs_tf.smoothing.sequential import probability_needed, sequential_test
 from lsrs_tf.smoothing.undecided import Undecided
@@ -49,19 +50,19 @@ class SequentialCertifier(PackedCertifier):
     ):
         self.target_radii = checked_target_radii(target_radii)
         super().__init__(model, sigma, n0, n, alpha, seed, batch_size, jit_compile, noise)
-        self._tests = [
-            sequential_test(
-                probability_needed(
-                    radius,
-                    self.classifier.sigma,
-                    self.classifier.lipschitz,
-                    self.classifier.radius_loss,
-                ),
-                self.n,
-                self.alpha,
-            )
-            for radius in self.target_radii
-        ]
+        self._tests = [self._test(radius) for radius in self.target_radii]
+
+    def _test(self, radius):
+        classifier = self.classifier
+        scale = (classifier.sigma, classifier.lipschitz, classifier.radius_loss)
+        try:
+            return sequential_test(probability_needed(radius, *scale), self.n, self.alpha)
+        except ValueError as error:
+            largest = largest_radius(self.n, self.alpha, *scale)
+            raise ValueError(
+                f"The target radius {radius:g} is beyond the {largest:.4g} that n={self.n} samples "
+                f"can certify. {error}"
+            ) from error
 
     def new_undecided(self, clean_label):
         """Returns the tests of one image, still undecided."""

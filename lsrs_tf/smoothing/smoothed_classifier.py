@@ -271,7 +271,14 @@ class SmoothedClassifier:
         return votes.votes_of(self._head(noisy, training=False))
 
     def _checked_num_classes(self):
-        logits = self._head(tf.zeros([2, *self.latent_shape]), training=False)
+        rows = tf.random.stateless_normal([3, *self.latent_shape], seed=[0, 0])
+        try:
+            logits = self._head(rows[:2], training=False)
+        except (ValueError, tf.errors.InvalidArgumentError) as error:
+            raise ValueError(
+                f"The head does not take what the encoder gives, latents of shape "
+                f"{self.latent_shape}: {error}"
+            ) from error
         if not tf.is_tensor(logits):
             raise ValueError(
                 "The head must have one output, the logits [batch, classes]. Received: "
@@ -281,5 +288,15 @@ class SmoothedClassifier:
             raise ValueError(
                 "The head must map latents to logits [batch, classes] with at least two classes. "
                 f"Received: shape {tuple(logits.shape)} for a batch of 2."
+            )
+        # The same latent beside another one.
+        beside = self._head(tf.gather(rows, [0, 2]), training=False)
+        alike = np.allclose(logits[0], beside[0], rtol=1e-2, atol=1e-3, equal_nan=True)
+        if not alike:
+            raise ValueError(
+                "The logits of a latent depend on what else is in the batch, so that votes would "
+                "mean nothing. Use a head whose rows are independent at inference; layers that mix "
+                f"them do not fit. Received: {logits[0].numpy()} and {beside[0].numpy()} for the "
+                "same latent."
             )
         return int(logits.shape[1])

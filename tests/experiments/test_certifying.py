@@ -68,6 +68,13 @@ def test_sequential_rows_do_not_depend_on_interruptions_and_order(tmp_path):
         _certify(model, tmp_path / "whole.tsv", [1], n=300)
 
 
+def test_images_of_another_choice_are_refused(tmp_path):
+    model = models.convnet(width=4)
+    _certify(model, tmp_path / "file.tsv", [0, 3])
+    with pytest.raises(FileExistsError, match="also holds 1 images .such as 3."):
+        _certify(model, tmp_path / "file.tsv", [0, 5])
+
+
 def test_other_settings_or_another_model_are_refused(tmp_path):
     path = tmp_path / "file.tsv"
     _certify(models.convnet(width=4), path, [0])

@@ -22,8 +22,9 @@ def test_rows_are_those_of_certifying_at_that_alpha(tmp_path):
         [line.split("\t") for line in (tmp_path / name).read_text().splitlines()]
         for name in ("again.tsv", "expected.tsv")
     ]
-    place = rows[0][0].index("recertified_from_alpha")
-    assert {row.pop(place) for row in rows[0]} == {"recertified_from_alpha", "0.01"}
+    for name, origin in (("alpha", "0.01"), ("against", "half")):
+        place = rows[0][0].index(f"recertified_from_{name}")
+        assert {row.pop(place) for row in rows[0]} == {f"recertified_from_{name}", origin}
     assert [row[:5] + row[6:] for row in rows[0]] == [row[:5] + row[6:] for row in rows[1]]
     # Nobody goes on with it as if it were the outcome of certifying.
     with pytest.raises(FileExistsError, match="other columns"):
@@ -41,3 +42,22 @@ def test_files_without_usable_votes_are_refused(tmp_path):
     with pytest.raises(ValueError, match="does not hold the votes"):
         recertify_file(bare, tmp_path / "again.tsv", 0.2)
     assert not (tmp_path / "again.tsv").exists()
+
+
+def test_what_is_not_asked_for_stays_as_it_was(tmp_path):
+    _certify(models.convnet(width=4), tmp_path / "certified.tsv", 0.01)
+    recertify_file(tmp_path, tmp_path / "second.tsv", against="runner_up")
+    recertify_file(tmp_path / "second.tsv", tmp_path / "third.tsv", alpha=0.1)
+    settings = records.settings_of(records.read(tmp_path / "third.tsv")[0])
+    assert (settings["alpha"], settings["against"]) == ("0.1", "runner_up")
+    assert settings["recertified_from_alpha"] == "0.01"
+    assert settings["recertified_from_against"] == "half"
+
+
+def test_votes_that_cannot_be_are_refused(tmp_path):
+    _certify(models.convnet(width=4), tmp_path / "first.tsv", 0.01)
+    text = (tmp_path / "first.tsv").read_text()
+    counts = records.read(tmp_path / "first.tsv")[0].extra["counts"]
+    (tmp_path / "edited.tsv").write_text(text.replace(counts, "301" + counts[counts.index(",") :]))
+    with pytest.raises(ValueError, match="image 0 in .*edited.tsv is damaged"):
+        recertify_file(tmp_path / "edited.tsv", tmp_path / "again.tsv", 0.2)

@@ -1,8 +1,10 @@
+import csv
 import fractions
 
 import pytest
 
 from experiments import reporting
+from experiments.certified_run import read_run
 from lsrs_tf.smoothing import records
 
 
@@ -26,12 +28,12 @@ def files(tmp_path):
 
 
 def test_table_has_the_papers_columns(files):
-    table = reporting.paper_table([reporting.read_run(path) for path in files]).splitlines()
+    table = reporting.paper_table([read_run(path) for path in files]).splitlines()
     assert table[0].startswith(
         "| defense | sigma | replaced | ACR | accuracy (%) | time (s/example) |"
     )
-    assert table[2] == "| LS-RS | 0.25 | 9/18 | 0.187 | 50.00 | 3.000 | - | 25.00 | - | 4 |"
-    assert table[3] == "| IS-RS | 0.25 | 0/18 | 0.750 | 100.00 | 8.000 | - | 0.00 | - | 1 |"
+    assert table[2] == "| LS-RS | 0.25 | 9/18 | 0.187 | 50.00 | 3.000 | - | 25.00 | - | 4 | - |"
+    assert table[3] == "| IS-RS | 0.25 | 0/18 | 0.750 | 100.00 | 8.000 | - | 0.00 | - | 1 | - |"
 
 
 def test_clean_accuracy_is_that_of_the_base_classifier(tmp_path):
@@ -43,12 +45,12 @@ def test_clean_accuracy_is_that_of_the_base_classifier(tmp_path):
         + "\n"
         + "".join(records.format_row(*row[:4], 1.0, row[4]) for row in rows)
     )
-    assert reporting.read_run(path).clean_accuracy == fractions.Fraction(2, 4)
-    assert "| 1.000 | 50.00 | 50.00 |" in reporting.paper_table([reporting.read_run(path)])
+    assert read_run(path).clean_accuracy == fractions.Fraction(2, 4)
+    assert "| 1.000 | 50.00 | 50.00 |" in reporting.paper_table([read_run(path)])
 
 
 def test_radii_go_from_zero_beyond_the_largest(files):
-    table = reporting.radius_table([reporting.read_run(path) for path in files]).splitlines()
+    table = reporting.radius_table([read_run(path) for path in files]).splitlines()
     assert table[0] == ("| certified accuracy (%) at radius | 0.00 | 0.25 | 0.50 | 0.75 | 1.00 |")
     assert table[2] == "| LS-RS 9/18, sigma 0.25 | 50.0 | 50.0 | 25.0 | 0.0 | 0.0 |"
 
@@ -74,7 +76,7 @@ def test_votes_are_drawn_and_samples_counted(tmp_path):
         records.format_row(1, 1, -1, 0.0, 1.0, [10, 60, "6,4", "25,25"]),
     ]
     path.write_text("\t".join([*records.COLUMNS, *extra]) + "\n" + "".join(rows))
-    run = reporting.read_run(path)
+    run = read_run(path)
     assert run.class_probabilities.tolist() == [0.8, 0.5]
     assert "| 50.00 | 85 | 2 |" in reporting.paper_table([run])
     assert "class_probabilities.png" not in reporting.write_report([path], tmp_path / "report")
@@ -85,7 +87,7 @@ def test_votes_are_drawn_and_samples_counted(tmp_path):
 def test_file_of_another_package_has_unknown_columns(tmp_path):
     path = tmp_path / "cohen"
     path.write_text("\t".join(records.COLUMNS) + "\n0\t3\t3\t0.428\t1\t0:00:15.132000\n")
-    run = reporting.read_run(path)
+    run = read_run(path)
     assert (run.defense, run.sigma, run.replaced, run.name) == ("-", "-", "-", "cohen")
     assert "| - | - | - | 0.428 |" in reporting.paper_table([run])
 
@@ -93,17 +95,17 @@ def test_file_of_another_package_has_unknown_columns(tmp_path):
 def test_equal_names_are_told_apart(files, tmp_path):
     copy = tmp_path / "copy.tsv"
     copy.write_text(files[0].read_text())
-    names = reporting._distinct_names([reporting.read_run(path) for path in (files[0], copy)])
+    names = reporting._distinct_names([read_run(path) for path in (files[0], copy)])
     assert len(names) == 2
 
 
 def test_figures_are_rounded_down(tmp_path):
     rows = [(idx, 1, 1, 0.2496, 1.0) for idx in range(2999)] + [(2999, 1, 2, 0.3, 1.0)]
-    run = reporting.read_run(_file(tmp_path / "file.tsv", "9/18", rows))
+    run = read_run(_file(tmp_path / "file.tsv", "9/18", rows))
     assert "| 0.249 | 99.96 |" in reporting.paper_table([run])
     assert "| 99.9 | 0.0 |" in reporting.radius_table([run])
     exact = _file(tmp_path / "exact.tsv", "9/18", [(0, 1, 1, 0.25, 1.0), (1, 1, 1, 0.5, 1.0)])
-    assert "| 0.375 | 100.00 |" in reporting.paper_table([reporting.read_run(exact)])
+    assert "| 0.375 | 100.00 |" in reporting.paper_table([read_run(exact)])
 
 
 def test_mixed_settings_are_refused(tmp_path):
@@ -111,11 +113,32 @@ def test_mixed_settings_are_refused(tmp_path):
     with path.open("a") as file:
         file.write(records.format_row(1, 1, 1, 0.9, 1.0, ["9/18", "1.0"]))
     with pytest.raises(ValueError, match=r"sigma is 0\.25 and 1\.0"):
-        reporting.read_run(path)
+        read_run(path)
 
 
 def test_empty_file_is_refused(tmp_path):
     path = tmp_path / "empty.tsv"
     path.write_text("\t".join(records.COLUMNS) + "\n")
     with pytest.raises(ValueError, match="no certified image"):
-        reporting.read_run(path)
+        read_run(path)
+
+
+def test_runs_of_other_settings_are_told_apart(tmp_path):
+    paths = []
+    for alpha in ("0.001", "0.01"):
+        path = tmp_path / f"{alpha}.tsv"
+        names = ["replaced", "sigma", "n", "alpha", "against"]
+        path.write_text(
+            "\t".join([*records.COLUMNS, *names])
+            + "\n"
+            + records.format_row(0, 1, 1, 0.5, 1.0, ["9/18", "0.25", "100", alpha, "runner_up"])
+        )
+        paths.append(path)
+    reporting.write_report(paths, tmp_path / "report")
+    with (tmp_path / "report" / "summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["certificates"] for row in rows] == [
+        f"n 100, alpha {alpha}, against the runner-up" for alpha in ("0.001", "0.01")
+    ]
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "LS-RS 9/18, sigma 0.25, n 100, alpha 0.01, against the runner-up |" in text

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import samples
-from experiments.reporting import read_run
+from experiments.certified_run import read_run
 from lsrs_tf.smoothing.sequential import outcome_probabilities, sequential_test
 
 

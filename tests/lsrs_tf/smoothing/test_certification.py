@@ -262,3 +262,9 @@ def test_what_a_class_is_held_against_is_checked(settings, message):
     images = np.zeros([1, 8, 8, 1], np.float32)
     with pytest.raises(ValueError, match=message):
         lsrs_tf.certify(models.convnet(width=4), images, verbose=0, **settings)
+
+
+def test_predicting_with_too_few_samples_is_refused():
+    with pytest.raises(ValueError, match="n=10 samples"):
+        lsrs_tf.predict(_model(), _images(1), n=10, verbose=0)
+    lsrs_tf.predict(_model(), _images(1), n=11, verbose=0)

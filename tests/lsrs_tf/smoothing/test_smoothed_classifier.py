@@ -116,3 +116,31 @@ def test_unknown_image_size_is_refused():
     )
     with pytest.raises(ValueError, match="size"):
         SmoothedClassifier(models.LatentSmoothingModel(encoder, head, 0.25))
+
+
+@keras.saving.register_keras_serializable("tests")
+class _MixesRows(keras.layers.Layer):
+    def call(self, inputs):
+        return inputs + keras.ops.mean(inputs, axis=0, keepdims=True)
+
+
+def test_heads_that_mix_rows_or_do_not_fit_are_refused():
+    encoder = models.convnet(width=4, num_classes=3).encoder
+    mixing = keras.Sequential(
+        [keras.Input((4, 4, 8)), keras.layers.Flatten(), _MixesRows(), keras.layers.Dense(3)]
+    )
+    with pytest.raises(ValueError, match="what else is in the batch"):
+        SmoothedClassifier(models.LatentSmoothingModel(encoder, mixing, 0.25))
+    other = keras.Sequential(
+        [keras.Input((2, 2, 8)), keras.layers.Flatten(), keras.layers.Dense(3)]
+    )
+    with pytest.raises(ValueError, match=r"latents of shape \(4, 4, 8\)"):
+        SmoothedClassifier(models.LatentSmoothingModel(encoder, other, 0.25))
+
+
+def test_lambda_layers_have_no_bound():
+    inputs = keras.Input((8, 8, 1))
+    encoder = keras.Model(inputs, keras.layers.Lambda(lambda images: 2 * images)(inputs))
+    head = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match="No Lipschitz bound is known for layer 'lambda"):
+        SmoothedClassifier(models.LatentSmoothingModel(encoder, head, 0.25))
