@@ -114,7 +114,7 @@ def _ladder(certifier, radii):
             f"n={certifier.n} samples can prove at alpha={certifier.alpha}. Received: {radii}"
         )
     steps = largest * np.arange(1, _LEVELS + 1) / _LEVELS
-    # Requests come in float32: this one finds its own place.
-    asked = np.array([np.float64(np.float32(radius)) for radius in radii])
+    # Requests come in float32: of both numbers beside a radius, the larger one is tested.
+    asked = np.array([np.float64(-confidence.float32_below(-radius)) for radius in radii])
     customary = np.arange(_CUSTOMARY, largest, _CUSTOMARY)
     return np.unique(np.minimum(np.concatenate([steps, customary, asked]), largest))

@@ -66,6 +66,8 @@ def export_saved_model(
             layer needs XLA where the server has none.
         ArithmeticError: if the export does not give the certificates of this process.
     """
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        raise ValueError("Export outside of the scope of a strategy: a server has one replica.")
     directory = pathlib.Path(directory)
     predict_n = checked_count(predict_n, "predict_n")
     max_n = checked_count(n if max_n is None else max_n, "max_n")

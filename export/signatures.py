@@ -64,11 +64,11 @@ class Signatures:
 
     def encode(self, images):
         """Maps images [batch, height, width, channels] to the latents that are certified."""
-        latents = self._each_row(
-            lambda _valid, image: self._classifier.latent(image),
-            images,
-            [],
-            tf.TensorSpec(self._classifier.latent_shape, tf.float32),
+        latents = tf.map_fn(
+            self._classifier.latent,
+            self._of_right_shape(images),
+            fn_output_signature=tf.TensorSpec(self._classifier.latent_shape, tf.float32),
+            parallel_iterations=1,
         )
         return {"latents": latents}
 
@@ -90,12 +90,13 @@ class Signatures:
             float32 [batch, classes], 0 there.
         """
 
-        def one_row(valid, image):
+        def one_row(image):
             logits = self.classify(self._classifier.latent(image)[tf.newaxis])["logits"][0]
-            # No latent of such a row makes sense, and JSON cannot carry NaN.
-            return tf.where(valid, tf.argmax(logits), -1), tf.where(valid, logits, 0.0)
+            return tf.argmax(logits), logits
 
-        label, logits = self._each_row(one_row, images, [], (tf.int64, tf.float32))
+        label, logits = self._each_row(
+            one_row, images, [], (np.int64(-1), self._for_no_class(np.float32))
+        )
         return {"label": label, "logits": self._per_class(logits)}
 
     def predict_smoothed(self, images):
@@ -107,7 +108,10 @@ class Signatures:
             dict of `label` int64 [batch], -1 for abstention; `votes` int32 [batch, classes].
         """
         label, votes = self._each_row(
-            self._predict_one, images, [_fresh_seeds(images)], (tf.int64, tf.int32)
+            self._predict_one,
+            images,
+            [_fresh_seeds(images)],
+            (np.int64(-1), self._for_no_class(np.int32)),
         )
         return {"label": label, "votes": self._per_class(votes)}
 
@@ -136,7 +140,10 @@ class Signatures:
             int32 [batch, classes]; `samples` int32 [batch], those of the selection included, 0
             where the row was refused.
         """
-        return self._certificates(self._certify_one_with, images, [seed, n, alpha])
+        # Comparisons with NaN are false.
+        valid = (n >= 1) & (n <= self.max_n)
+        valid &= (alpha >= graph_confidence.SMALLEST_ALPHA) & (alpha < 1)
+        return self._certificates(self._certify_one_with, images, [seed, n, alpha], valid)
 
     def certify_at(self, images, radius):
         """Tests whether labels are certain up to given radii, with as few samples as it takes.
@@ -149,33 +156,28 @@ class Signatures:
             dict of `robust` bool [batch]; `label` int64 [batch], -1 where it is not robust;
             `samples` int32 [batch], 0 where the row was refused.
         """
+        # Comparisons with NaN are false.
+        valid = (radius >= 0) & (radius <= confidence.float32_below(self.radii[-1]))
         robust, label, samples = self._each_row(
             self.certify_one_at,
             images,
             [_fresh_seeds(images), radius],
-            (tf.bool, tf.int64, tf.int32),
+            (np.bool_(False), np.int64(-1), np.int32(0)),
+            valid,
         )
         return {"robust": robust, "label": label, "samples": samples}
 
-    def certify_one_at(self, valid, image, seed, radius):
+    def certify_one_at(self, image, seed, radius):
         """Returns (robust, label, samples) of one image at one radius; see `certify_at`."""
-        largest = np.float32(confidence.float32_below(self._radius_tests.radii[-1]))
-        # Comparisons with NaN are false.
-        valid &= (radius >= 0) & (radius <= largest)
-
-        def tested():
-            latent = self._classifier.latent(image)
-            return self._radius_tests.settle(image, latent, seed, radius)
-
-        def refused():
-            return False, np.int64(-1), 0
-
-        robust, label, samples = tf.cond(valid, tested, refused)
+        latent = self._classifier.latent(image)
+        robust, label, samples = self._radius_tests.settle(image, latent, seed, radius)
         return robust, tf.where(robust, label, -1), samples
 
-    def _certificates(self, one_row, images, others):
+    def _certificates(self, one_row, images, others, valid=True):
+        nothing = np.float32(0)
+        refused = (np.int64(-1), nothing, nothing, self._for_no_class(np.int32), np.int32(0))
         label, radius, p_lower, votes, samples = self._each_row(
-            one_row, images, others, (tf.int64, tf.float32, tf.float32, tf.int32, tf.int32)
+            one_row, images, others, refused, valid
         )
         return {
             "label": label,
@@ -185,9 +187,17 @@ class Signatures:
             "samples": samples,
         }
 
-    def _each_row(self, one_row, images, others, output):
-        """Applies a function of (valid, image, ...) to every row, one after the other."""
-        images = tf.ensure_shape(images, [None, *self._classifier.image_shape])
+    def _each_row(self, one_row, images, others, refused, valid=True):
+        """Applies a function to every row, one after the other.
+
+        Args:
+            one_row: function of (image, *others) that returns a tuple of tensors.
+            images: float32 tensor [batch, height, width, channels].
+            others: list of tensors [batch].
+            refused: tuple of arrays, the answer to rows with a bad pixel and those not valid.
+            valid: bool tensor [batch], or True.
+        """
+        images = self._of_right_shape(images)
         lengths = [
             tf.debugging.assert_equal(
                 tf.shape(other)[0],
@@ -198,36 +208,40 @@ class Signatures:
         ]
         with tf.control_dependencies(lengths):
             # Comparisons with NaN are false.
-            valid = tf.reduce_all((images >= 0) & (images <= 1), axis=[1, 2, 3])
+            valid &= tf.reduce_all((images >= 0) & (images <= 1), axis=[1, 2, 3])
         return tf.map_fn(
-            lambda row: one_row(*row),
+            lambda row: tf.cond(
+                row[0], lambda: one_row(*row[1:]), lambda: tuple(map(tf.constant, refused))
+            ),
             (valid, images, *others),
-            fn_output_signature=output,
+            fn_output_signature=tuple(tf.as_dtype(value.dtype) for value in refused),
             parallel_iterations=1,
         )
+
+    def _of_right_shape(self, images):
+        return tf.ensure_shape(images, [None, *self._classifier.image_shape])
+
+    def _for_no_class(self, dtype):
+        return np.zeros(self._classifier.num_classes, dtype)
 
     def _per_class(self, values):
         return tf.ensure_shape(values, [None, self._classifier.num_classes])
 
-    def _predict_one(self, valid, image, seed):
-        votes = self._count(image, seed, valid, [(noise.PREDICTION, self.predict_n)])[0]
+    def _predict_one(self, image, seed):
+        (votes,) = self._count(image, seed, [(noise.PREDICTION, self.predict_n)])
         second, first = tf.unstack(tf.sort(votes)[-2:])
         sure = first >= tf.gather(tf.constant(self._least_majority), first + second)
         return tf.where(sure, tf.argmax(votes), -1), tf.cast(votes, tf.int32)
 
-    def _certify_one(self, valid, image, seed):
-        certifier = self._certifier
-        label, hits, votes, samples = self._select_and_count(image, seed, valid, certifier.n)
+    def _certify_one(self, image, seed):
+        n = tf.constant(self._certifier.n)
+        label, hits, votes, samples = self._select_and_count(image, seed, n)
         radius = tf.gather(tf.constant(self._radius), hits)
         p_lower = tf.gather(tf.constant(self._p_lower), hits)
         return tf.where(radius > 0, label, -1), radius, p_lower, votes, samples
 
-    def _certify_one_with(self, valid, image, seed, n, alpha):
-        # Comparisons with NaN are false.
-        valid &= (n >= 1) & (n <= self.max_n)
-        valid &= (alpha >= graph_confidence.SMALLEST_ALPHA) & (alpha < 1)
-        n, alpha = tf.where(valid, n, 1), tf.where(valid, alpha, 0.5)
-        label, hits, votes, samples = self._select_and_count(image, seed, valid, n)
+    def _certify_one_with(self, image, seed, n, alpha):
+        label, hits, votes, samples = self._select_and_count(image, seed, n)
         p_lower = graph_confidence.lower_confidence_bound(hits, n, alpha)
         classifier = self._classifier
         radius = graph_confidence.certified_radius(
@@ -236,19 +250,19 @@ class Signatures:
         radius, p_lower = map(graph_confidence.float32_below, (radius, p_lower))
         return tf.where(radius > 0, label, -1), radius, p_lower, votes, samples
 
-    def _select_and_count(self, image, seed, valid, n):
-        """Returns (label, its hits, votes, samples) of one image; nothing where it is not valid."""
-        stages = [(noise.SELECTION, self._certifier.n0), (noise.ESTIMATION, n)]
-        selection, votes = self._count(image, seed, valid, stages)
+    def _select_and_count(self, image, seed, n):
+        """Returns (label, its hits, votes, samples) of one image."""
+        n0 = self._certifier.n0
+        stages = [(noise.SELECTION, n0), (noise.ESTIMATION, n)]
+        selection, votes = self._count(image, seed, stages)
         label = tf.argmax(selection)
-        samples = tf.where(valid, self._certifier.n0 + n, 0)
-        return label, votes[label], tf.cast(votes, tf.int32), samples
+        return label, votes[label], tf.cast(votes, tf.int32), n0 + n
 
-    def _count(self, image, seed, valid, purposes_and_samples):
-        """Returns the votes of one image for each purpose; none where it is not valid."""
+    def _count(self, image, seed, purposes_and_samples):
+        """Returns the votes of one image for each purpose."""
         latent = self._classifier.latent(image)
         return [
-            self._classifier.votes(image, latent, seed, purpose, tf.where(valid, samples, 0))
+            self._classifier.votes(image, latent, seed, purpose, samples)
             for purpose, samples in purposes_and_samples
         ]
 

@@ -97,6 +97,11 @@ def runner_up_bounds(counts, label, n, alpha):
     Returns:
         (p_lower of the class, p_upper of every other class), floats.
     """
+    if len(counts) < 2 or counts.min() < 0 or counts.sum() > n:
+        raise ValueError(
+            f"Votes must be for two classes or more, and come from n samples. Received: {counts}, "
+            f"n={n}"
+        )
     p_lower = lower_confidence_bound(int(counts[label]), n, alpha / 2)
     others = np.delete(counts, label)
     most = int(others.max() + n - counts.sum())

@@ -8,6 +8,7 @@ from lsrs_tf.smoothing import votes
 from lsrs_tf.smoothing.noise import SELECTION, shared_stream
 from lsrs_tf.smoothing.noise import stream as noise_stream
 from lsrs_tf.smoothing.noise_models import noise_model
+from lsrs_tf.smoothing.replicas import check_replicas
 from lsrs_tf.smoothing.settings import checked_count
 
 
@@ -54,6 +55,8 @@ class SmoothedClassifier:
         self.batch_size = checked_count(batch_size, "batch_size")
         self._strategy = tf.distribute.get_strategy()
         self._replicas = self._strategy.num_replicas_in_sync
+        if self._replicas > 1:
+            check_replicas(self._strategy, self._head)
         self.pass_size = self.batch_size * self._replicas
         self.encoder = model.freeze_encoder()
         report = lipschitz_report(self.encoder)

@@ -29,7 +29,7 @@ def test_answers_of_another_model_are_noticed(version, certifier, signatures, mo
         radius[0] *= 1.001
 
     def another_latent(answers):
-        answers["encode"]["latents"][1].flat[3] += 1e-6
+        answers["encode"]["latents"][0].flat[3] += 1e-6
 
     def bad_row_is_answered(answers):
         answers["certify"]["label"][-1] = 0

@@ -152,3 +152,9 @@ def test_radius_against_is_below_the_exact_one_and_close(p_lower):
         assert mpmath.mpf(radius) >= exact * (1 - mpmath.mpf(10) ** -12)
     assert confidence.certified_radius_against(p_lower, p_lower, 0.25, 1.0) == 0.0
     assert confidence.certified_radius_against(p_lower, math.nan, 0.25, 1.0) == 0.0
+
+
+@pytest.mark.parametrize("counts", [[450, 440, 400], [700, -500, 0], [9]])
+def test_impossible_votes_have_no_runner_up(counts):
+    with pytest.raises(ValueError, match="Votes must be"):
+        confidence.runner_up_bounds(np.array(counts), 0, 1000, 0.001)

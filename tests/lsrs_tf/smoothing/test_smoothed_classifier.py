@@ -80,6 +80,19 @@ TWO_DEVICES = textwrap.dedent(
         np.testing.assert_array_equal(left.radii, right.radii)
         np.testing.assert_array_equal(left.samples, right.samples)
         assert left.counts.sum() > 0
+
+    # Trained in the scope, statistics of batch normalization differ between the replicas.
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        model = models.convnet(width=4, num_classes=3, sigma=0.5)
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        halves = np.concatenate([np.zeros([8, 8, 8, 1]), np.ones([8, 8, 8, 1])])
+        model.fit(halves, np.arange(16) % 3, batch_size=16, shuffle=False, verbose=0)
+        try:
+            lsrs_tf.certify(model, images, **settings)
+        except ValueError as error:
+            assert "differs between the replicas" in str(error), error
+        else:
+            raise AssertionError("votes of two heads were added up")
     """
 )
 

@@ -1,0 +1,65 @@
+"""What a served model answers, row by row."""
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """Labels of the smoothed classifier.
+
+    Attributes:
+        label: int64 [images], -1 for abstention.
+        votes: int32 [images, classes].
+    """
+
+    label: np.ndarray
+    votes: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class CleanPredictions:
+    """Labels of the base classifier without noise; no certificates.
+
+    Attributes:
+        label: int64 [images], -1 for a refused row.
+        logits: float32 [images, classes].
+    """
+
+    label: np.ndarray
+    logits: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Certificates:
+    """Certified labels and radii.
+
+    Attributes:
+        label: int64 [images], -1 for abstention.
+        radius: float32 [images], L2, in units of pixels in [0, 1], rounded down; 0 for abstention.
+        p_lower: float32 [images], lower bound of the probability of the class.
+        votes: int32 [images, classes].
+        samples: int32 [images], noisy samples taken, 0 where the row was refused.
+    """
+
+    label: np.ndarray
+    radius: np.ndarray
+    p_lower: np.ndarray
+    votes: np.ndarray
+    samples: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class RobustLabels:
+    """Labels that are certain up to the radii that were asked for, or not.
+
+    Attributes:
+        robust: bool [images].
+        label: int64 [images], -1 where it is not robust.
+        samples: int32 [images], noisy samples taken, 0 where the row was refused.
+    """
+
+    robust: np.ndarray
+    label: np.ndarray
+    samples: np.ndarray

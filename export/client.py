@@ -1,0 +1,132 @@
+import numpy as np
+
+from export.answers import Certificates, CleanPredictions, Predictions, RobustLabels
+from export.rest_transport import RestTransport
+
+_TYPES = {
+    "label": np.int64,
+    "radius": np.float32,
+    "p_lower": np.float32,
+    "votes": np.int32,
+    "samples": np.int32,
+    "robust": np.bool_,
+    "logits": np.float32,
+    "latents": np.float32,
+}
+
+
+class Client:
+    """Asks a model that TensorFlow Serving serves.
+
+        client = Client.over_rest("http://localhost:8501", "digits")
+        client.certify(images).radius
+
+    All methods raise `ServingError` where the server does not answer, in time or at all, and
+    ValueError where the images cannot be pixels in [0, 1].
+
+    Args:
+        transport: `RestTransport` or `GrpcTransport`.
+        timeout: float, seconds that a request may take. Certifying takes time in proportion to the
+            samples; see the README for its size.
+    """
+
+    def __init__(self, transport, timeout=60.0):
+        self._transport = transport
+        self._timeout = timeout
+
+    @classmethod
+    def over_rest(cls, url, model, timeout=60.0):
+        """Returns a client of the REST interface at a URL such as 'http://localhost:8501'."""
+        return cls(RestTransport(url, model), timeout)
+
+    @classmethod
+    def over_grpc(cls, target, model, timeout=60.0):
+        """Returns a client of the gRPC interface at a target such as 'localhost:8500'."""
+        # Imports TensorFlow, which REST does without.
+        from export.grpc_transport import GrpcTransport
+
+        return cls(GrpcTransport(target, model), timeout)
+
+    def predict_smoothed(self, images):
+        """Returns the `Predictions` of images float [images, height, width, channels]."""
+        return Predictions(**self._ask("predict_smoothed", images=_pixels(images)))
+
+    def predict_clean(self, images):
+        """Returns the `CleanPredictions` of images float [images, height, width, channels]."""
+        return CleanPredictions(**self._ask("predict_clean", images=_pixels(images)))
+
+    def certify(self, images):
+        """Returns the `Certificates` of images, with the samples and alpha of the export."""
+        return Certificates(**self._ask("certify", images=_pixels(images)))
+
+    def certify_with(self, images, seed, n, alpha):
+        """Returns the `Certificates` of images, with one setting for all, or one for each.
+
+        Args:
+            images: float array [images, height, width, channels] with pixels in [0, 1].
+            seed: int or int array [images].
+            n: int or int array [images], estimation samples, at most the `max_n` of the export.
+            alpha: float or float array [images], probability that a certificate is wrong.
+        """
+        images = _pixels(images)
+        rows = len(images)
+        return Certificates(
+            **self._ask(
+                "certify_with",
+                images=images,
+                seed=_per_row(seed, rows, np.int64),
+                n=_per_row(n, rows, np.int32),
+                alpha=_per_row(alpha, rows, np.float64),
+            )
+        )
+
+    def certify_at(self, images, radius):
+        """Returns the `RobustLabels` of images at one radius for all, or one for each.
+
+        Args:
+            images: float array [images, height, width, channels] with pixels in [0, 1].
+            radius: float or float array [images], L2, in units of pixels.
+        """
+        images = _pixels(images)
+        radius = _per_row(radius, len(images), np.float64)
+        # To float32 the safe way, which is up.
+        nearest = radius.astype(np.float32)
+        above = np.nextafter(nearest, np.float32(np.inf))
+        request = np.where(nearest.astype(np.float64) < radius, above, nearest)
+        return RobustLabels(**self._ask("certify_at", images=images, radius=request))
+
+    def encode(self, images):
+        """Returns the latents of images, float32 array."""
+        return self._ask("encode", images=_pixels(images))["latents"]
+
+    def classify(self, latents):
+        """Returns the logits [images, classes] of latents, float32 array."""
+        return self._ask("classify", latents=np.asarray(latents, np.float32))["logits"]
+
+    def _ask(self, signature, **inputs):
+        outputs = self._transport.predict(signature, inputs, self._timeout)
+        if not isinstance(outputs, dict):
+            # REST leaves the name out where there is one output.
+            outputs = {{"encode": "latents", "classify": "logits"}[signature]: outputs}
+        return {name: value.astype(_TYPES[name]) for name, value in outputs.items()}
+
+
+def _pixels(images):
+    images = np.asarray(images)
+    if images.ndim != 4 or not np.issubdtype(images.dtype, np.floating):
+        raise ValueError(
+            "Images must be floating point [images, height, width, channels] with pixels in "
+            f"[0, 1]. Received: {images.dtype} of shape {images.shape}. For pixels up to 255, "
+            "divide by 255."
+        )
+    return images.astype(np.float32)
+
+
+def _per_row(value, rows, dtype):
+    value = np.asarray(value)
+    if value.shape not in ((), (rows,)):
+        raise ValueError(
+            f"Give one setting for all images, or one for each of the {rows}. "
+            f"Received: shape {value.shape}"
+        )
+    return np.broadcast_to(value, [rows]).astype(dtype)

@@ -1,0 +1,54 @@
+import grpc
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+from export.serving_error import ServingError
+from export.warmup import predict_request
+
+# A batch of large images is more than gRPC's 4 MiB.
+_LARGEST_MESSAGE = 256 * 2**20
+
+
+class GrpcTransport:
+    """Requests over TensorFlow Serving's gRPC interface.
+
+    Args:
+        target: str, such as 'localhost:8500'.
+        model: str, the model's name on the server.
+    """
+
+    def __init__(self, target, model):
+        self._model = model
+        self._channel = grpc.insecure_channel(
+            target,
+            options=[
+                ("grpc.max_send_message_length", _LARGEST_MESSAGE),
+                ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
+            ],
+        )
+        self._service = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+
+    def predict(self, signature, inputs, timeout):
+        """Asks a signature.
+
+        Args:
+            signature: str.
+            inputs: dict of name to array.
+            timeout: float, seconds; the server gives up then, too.
+
+        Returns:
+            dict of name to array.
+
+        Raises:
+            ServingError: if there is no answer.
+        """
+        request = predict_request(signature, inputs, self._model)
+        try:
+            response = self._service.Predict(request, timeout=timeout)
+        except grpc.RpcError as error:
+            raise ServingError(error.code().name, error.details()) from error
+        return {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
+
+    def close(self):
+        """Closes the channel."""
+        self._channel.close()

@@ -1,0 +1,73 @@
+import http
+
+import numpy as np
+import requests
+
+from export.serving_error import ServingError
+
+_CODES = {
+    http.HTTPStatus.BAD_REQUEST: "INVALID_ARGUMENT",
+    http.HTTPStatus.NOT_FOUND: "NOT_FOUND",
+    http.HTTPStatus.GATEWAY_TIMEOUT: "DEADLINE_EXCEEDED",
+    http.HTTPStatus.SERVICE_UNAVAILABLE: "UNAVAILABLE",
+}
+
+
+class RestTransport:
+    """Requests over TensorFlow Serving's REST interface.
+
+    Its own time-out, `--rest_api_timeout_in_ms`, is 30 s unless the server is told otherwise.
+
+    Args:
+        url: str, such as 'http://localhost:8501'.
+        model: str, the model's name on the server.
+    """
+
+    def __init__(self, url, model):
+        self._url = f"{url.rstrip('/')}/v1/models/{model}:predict"
+
+    def predict(self, signature, inputs, timeout):
+        """Asks a signature.
+
+        Args:
+            signature: str.
+            inputs: dict of name to array.
+            timeout: float, seconds.
+
+        Returns:
+            dict of name to array, or an array where the signature has one output; numbers have
+            lost their types.
+
+        Raises:
+            ServingError: if there is no answer.
+        """
+        body = {
+            "signature_name": signature,
+            "inputs": {name: np.asarray(value).tolist() for name, value in inputs.items()},
+        }
+        try:
+            response = requests.post(self._url, json=body, timeout=timeout)
+        except requests.Timeout as error:
+            raise ServingError(
+                "DEADLINE_EXCEEDED", f"no answer from {self._url} within {timeout} s"
+            ) from error
+        except requests.ConnectionError as error:
+            raise ServingError("UNAVAILABLE", f"no server at {self._url}: {error}") from error
+        except requests.exceptions.InvalidJSONError as error:
+            raise ServingError(
+                "INVALID_ARGUMENT", "JSON cannot carry NaN or infinity; use gRPC, or mend the input"
+            ) from error
+        if response.status_code != http.HTTPStatus.OK:
+            code = _CODES.get(response.status_code, f"HTTP_{response.status_code}")
+            raise ServingError(code, _message(response))
+        outputs = response.json()["outputs"]
+        if isinstance(outputs, dict):
+            return {name: np.asarray(value) for name, value in outputs.items()}
+        return np.asarray(outputs)
+
+
+def _message(response):
+    try:
+        return response.json()["error"]
+    except (ValueError, KeyError, TypeError):
+        return response.text[:500]

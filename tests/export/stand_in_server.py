@@ -1,0 +1,150 @@
+"""A test double of TensorFlow Serving: gRPC and REST before the session that it uses.
+
+    python -m tests.export.stand_in_server VERSION
+
+Prints both ports in JSON, and answers until its standard input is closed. It merges no requests.
+"""
+
+import concurrent.futures
+import http.server
+import json
+import sys
+import threading
+
+sys.modules.update(
+    dict.fromkeys(
+        ("export", "experiments", "keras", "lsrs_tf", "tensorflow_probability", "tf_keras")
+    )
+)
+
+import grpc  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc  # noqa: E402
+
+v1 = tf.compat.v1
+_LARGEST_MESSAGE = 256 * 2**20
+
+
+class Model:
+    """A SavedModel in a session."""
+
+    def __init__(self, version):
+        self._session = v1.Session(graph=tf.Graph())
+        with self._session.graph.as_default():
+            loaded = v1.saved_model.load(self._session, ["serve"], version)
+        self.signatures = {
+            name: found for name, found in loaded.signature_def.items() if not name.startswith("__")
+        }
+
+    def run(self, name, inputs, seconds):
+        """Answers, or raises a `tf.errors.OpError`."""
+        name = name or "serving_default"
+        if name not in self.signatures:
+            raise tf.errors.NotFoundError(None, None, f"no signature {name}")
+        signature = self.signatures[name]
+        if set(inputs) != set(signature.inputs):
+            raise tf.errors.InvalidArgumentError(
+                None, None, f"inputs {sorted(inputs)} instead of {sorted(signature.inputs)}"
+            )
+        milliseconds = 0 if seconds is None else max(1, int(1000 * seconds))
+        try:
+            return self._session.run(
+                {key: info.name for key, info in signature.outputs.items()},
+                {signature.inputs[key].name: value for key, value in inputs.items()},
+                options=v1.RunOptions(timeout_in_ms=milliseconds),
+            )
+        except ValueError as error:
+            # Python checks shapes before the session does.
+            raise tf.errors.InvalidArgumentError(None, None, str(error)) from error
+
+    def dtype(self, name, key):
+        return tf.as_dtype(self.signatures[name or "serving_default"].inputs[key].dtype)
+
+
+class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
+    def __init__(self, model):
+        self._model = model
+
+    def Predict(self, request, context):  # noqa: N802
+        inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+        try:
+            answer = self._model.run(
+                request.model_spec.signature_name, inputs, context.time_remaining()
+            )
+        except tf.errors.OpError as error:
+            codes = {code.value[0]: code for code in grpc.StatusCode}
+            context.abort(codes[error.error_code], error.message)
+        response = predict_pb2.PredictResponse()
+        for name, value in answer.items():
+            response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+        return response
+
+
+def handler(model):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):  # noqa: N802
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            try:
+                self._answer(200, self._predict(body))
+            except tf.errors.NotFoundError as error:
+                self._answer(404, {"error": error.message})
+            except tf.errors.OpError as error:
+                self._answer(400, {"error": error.message})
+
+        def _predict(self, body):
+            name = body.get("signature_name")
+            if "inputs" in body:
+                answer = model.run(name, self._arrays(name, body["inputs"]), None)
+                columns = {key: value.tolist() for key, value in answer.items()}
+                (first, *others) = columns.values()
+                return {"outputs": columns if others else first}
+            rows = body["instances"]
+            columns = {key: [row[key] for row in rows] for key in rows[0]}
+            answer = model.run(name, self._arrays(name, columns), None)
+            return {
+                "predictions": [
+                    {key: value[index].tolist() for key, value in answer.items()}
+                    for index in range(len(rows))
+                ]
+            }
+
+        def _arrays(self, name, columns):
+            return {
+                key: np.array(value, model.dtype(name, key).as_numpy_dtype)
+                for key, value in columns.items()
+            }
+
+        def _answer(self, status, body):
+            content = json.dumps(body, allow_nan=False).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_):
+            pass
+
+    return Handler
+
+
+def main(version):
+    model = Model(version)
+    sizes = [
+        ("grpc.max_send_message_length", _LARGEST_MESSAGE),
+        ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
+    ]
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(32), options=sizes)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Service(model), server)
+    port = server.add_insecure_port("localhost:0")
+    server.start()
+    rest = http.server.ThreadingHTTPServer(("localhost", 0), handler(model))
+    threading.Thread(target=rest.serve_forever, daemon=True).start()
+    print(json.dumps({"grpc": port, "rest": rest.server_port}), flush=True)
+    sys.stdin.read()
+    server.stop(0)
+    rest.shutdown()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

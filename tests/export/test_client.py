@@ -1,0 +1,196 @@
+import concurrent.futures
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import requests
+
+import lsrs_tf
+from export.client import Client
+from export.serving_error import ServingError
+from tests.export.conftest import SETTINGS
+
+# Where a real server is to be tested: the binary, or the addresses of one that serves the export.
+BINARY = os.environ.get("LSRS_TF_MODEL_SERVER")
+
+
+def _free_port():
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        return found.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def ports(version):
+    """The gRPC and REST ports of a server: TensorFlow Serving where it is named, or a stand-in."""
+    if BINARY:
+        ports = {"grpc": _free_port(), "rest": _free_port()}
+        command = [
+            BINARY,
+            f"--port={ports['grpc']}",
+            f"--rest_api_port={ports['rest']}",
+            "--model_name=digits",
+            f"--model_base_path={version.parent}",
+        ]
+        server = subprocess.Popen(command)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                status = requests.get(f"http://localhost:{ports['rest']}/v1/models/digits")
+                if "AVAILABLE" in status.text:
+                    break
+            except requests.ConnectionError:
+                pass
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    else:
+        command = [sys.executable, "-m", "tests.export.stand_in_server", str(version)]
+        server = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        ports = json.loads(server.stdout.readline())
+    yield ports
+    server.kill()
+    server.wait()
+
+
+@pytest.fixture(scope="module")
+def url(ports):
+    return f"http://localhost:{ports['rest']}"
+
+
+@pytest.fixture(scope="module", params=["grpc", "rest"])
+def client(request, ports, url):
+    if request.param == "grpc":
+        return Client.over_grpc(f"localhost:{ports['grpc']}", "digits")
+    return Client.over_rest(url, "digits")
+
+
+@pytest.fixture(scope="module")
+def expected(model, images):
+    return lsrs_tf.certify(model, images, seed=3, verbose=0, **SETTINGS)
+
+
+def test_certificates_are_those_of_this_process(client, images, expected):
+    found = client.certify_with(images, seed=3, n=500, alpha=0.01)
+    np.testing.assert_array_equal(found.votes, expected.counts)
+    np.testing.assert_array_equal(found.label, expected.labels)
+    np.testing.assert_array_equal(found.samples, expected.samples)
+    np.testing.assert_allclose(found.radius, expected.radii, rtol=1e-6)
+    assert found.radius.dtype == np.float32 and found.label.dtype == np.int64
+
+
+def test_every_method_is_answered(client, model, images, expected):
+    assert (client.certify(images).samples == 520).all()
+    assert (client.predict_smoothed(images).votes.sum(axis=1) == 200).all()
+    clean = client.predict_clean(images)
+    np.testing.assert_array_equal(clean.label, expected.clean_labels)
+    latents = client.encode(images)
+    np.testing.assert_allclose(latents, model.encode(images), atol=1e-5)
+    np.testing.assert_allclose(client.classify(latents), clean.logits, atol=1e-5)
+    robust = client.certify_at(images, 0.02)
+    assert robust.robust.all() and (robust.label == expected.labels).all()
+    assert not client.certify_at(images, [0.7] * 5).robust.any()
+    # Latents of one image, where JSON leaves names and dimensions to be guessed.
+    assert client.encode(images[:1]).shape == (1, 4, 4, 8)
+
+
+def test_settings_can_differ_from_row_to_row(client, images):
+    found = client.certify_with(images[:3], [1, 2, 3], [100, 1_000_001, 50], [0.1, 0.1, 0.1])
+    assert found.samples.tolist() == [120, 0, 70]
+    assert found.label[1] == -1
+
+
+def test_rows_and_columns_are_answered_alike_over_rest(url, images, expected):
+    columns = {
+        "images": images.tolist(),
+        "seed": [3] * 5,
+        "n": [500] * 5,
+        "alpha": [0.01] * 5,
+    }
+    rows = [{name: values[row] for name, values in columns.items()} for row in range(5)]
+    address = f"{url}/v1/models/digits:predict"
+    by_column = requests.post(
+        address, json={"signature_name": "certify_with", "inputs": columns}
+    ).json()["outputs"]
+    by_row = requests.post(
+        address, json={"signature_name": "certify_with", "instances": rows}
+    ).json()["predictions"]
+    assert by_column["votes"] == expected.counts.tolist()
+    for row, answer in enumerate(by_row):
+        assert answer == {name: values[row] for name, values in by_column.items()}
+
+
+def test_what_is_wrong_is_said(client, images):
+    with pytest.raises(ServingError, match="shape") as raised:
+        client.certify(images[:, :4])
+    assert raised.value.code == "INVALID_ARGUMENT"
+    with pytest.raises(ValueError, match="divide by 255"):
+        client.certify((255 * images).astype(np.uint8))
+    with pytest.raises(ValueError, match="one for each of the 5"):
+        client.certify_with(images, [1, 2], 100, 0.1)
+
+
+def test_deadline_over_grpc_leaves_the_next_request_unharmed(ports, images, expected):
+    client = Client.over_grpc(f"localhost:{ports['grpc']}", "digits", timeout=0.2)
+    start = time.perf_counter()
+    with pytest.raises(ServingError) as raised:
+        client.certify_with(images[:1], 3, 1_000_000, 0.01)
+    assert raised.value.code == "DEADLINE_EXCEEDED"
+    assert time.perf_counter() - start < 2
+    patient = Client.over_grpc(f"localhost:{ports['grpc']}", "digits")
+    found = patient.certify_with(images[:1], 3, 500, 0.01)
+    np.testing.assert_array_equal(found.votes, expected.counts[:1])
+
+
+def test_time_out_over_rest(url, images):
+    with pytest.raises(ServingError) as raised:
+        Client.over_rest(url, "digits", timeout=0.2).certify_with(images[:1], 3, 300_000, 0.01)
+    assert raised.value.code == "DEADLINE_EXCEEDED"
+
+
+def test_no_server_is_said(images):
+    port = _free_port()
+    for client in (
+        Client.over_rest(f"http://localhost:{port}", "digits"),
+        Client.over_grpc(f"localhost:{port}", "digits"),
+    ):
+        with pytest.raises(ServingError) as raised:
+            client.certify(images)
+        assert raised.value.code == "UNAVAILABLE"
+
+
+@pytest.mark.slow
+def test_sixteen_clients_at_once_get_no_wrong_answer(ports, url, images, expected):
+    ends = time.monotonic() + 5
+
+    def ask(number):
+        client = (
+            Client.over_rest(url, "digits")
+            if number % 4 == 0
+            else Client.over_grpc(f"localhost:{ports['grpc']}", "digits")
+        )
+        rows, answers = np.arange(number, number + 2) % 5, 0
+        while time.monotonic() < ends:
+            found = client.certify_with(images[rows], 3, 500, 0.01)
+            np.testing.assert_array_equal(found.votes, expected.counts[rows])
+            np.testing.assert_array_equal(found.label, expected.labels[rows])
+            answers += 1
+        return answers
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        assert min(pool.map(ask, range(16))) > 0
+
+
+def test_bad_pixels_are_refused_row_by_row_or_said_to_be_too_much_for_json(ports, url, images):
+    spoiled = images[:2].copy()
+    spoiled[0, 0, 0, 0] = np.nan
+    found = Client.over_grpc(f"localhost:{ports['grpc']}", "digits").certify(spoiled)
+    assert found.samples.tolist() == [0, 520]
+    with pytest.raises(ServingError, match="JSON cannot carry NaN"):
+        Client.over_rest(url, "digits").certify(spoiled)
