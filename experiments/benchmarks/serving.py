@@ -1,0 +1,123 @@
+"""A served model under load, and how long a request takes.
+
+    python -m experiments.benchmarks.serving runs/digits_ls/saved_model/1 --grpc=localhost:8500
+
+Takes the size of the images from the folder of the version, and sends random ones to
+`certify_with` of the server that serves it: from one client, for the milliseconds that 1,000 noisy
+samples take, then from many at once. Answers to equal requests must be equal; any other is wrong.
+"""
+
+import concurrent.futures
+import pathlib
+import time
+
+import numpy as np
+from absl import flags
+
+from experiments import command_line
+from experiments.benchmarks import benchmark_flags
+from experiments.benchmarks.measuring import interleaved_medians
+from export.client import Client
+from export.saved_model_file import read_signatures
+from export.serving_error import ServingError
+
+flags.DEFINE_string("grpc", None, "Address of the gRPC interface, such as localhost:8500.")
+flags.DEFINE_string("rest", None, "Address of the REST interface, such as http://localhost:8501.")
+flags.DEFINE_string("model", None, "Name on the server; None means that of the folder.")
+flags.DEFINE_integer("clients", 16, "Clients at once.", lower_bound=1)
+flags.DEFINE_integer("seconds", 60, "How long they ask.", lower_bound=1)
+flags.DEFINE_integer("request_n", 1_000, "Noisy samples of a request.", lower_bound=2)
+flags.DEFINE_integer("timeout", 60, "Seconds that a request may take.", lower_bound=1)
+flags.adopt_module_key_flags(benchmark_flags)
+flags.adopt_module_key_flags(command_line)
+
+_IMAGES, _ALPHA = 8, 0.001
+
+
+def milliseconds_per_thousand(client, image, n, rounds):
+    """Returns what 1,000 more samples of an image add to a request, in milliseconds."""
+    medians = interleaved_medians(
+        {
+            samples: lambda samples=samples: client.certify_with(image, 0, samples, _ALPHA)
+            for samples in (1, n)
+        },
+        rounds,
+    )
+    return 1e6 * (medians[n] - medians[1]) / (n - 1)
+
+
+def load(make_client, images, n, clients, seconds):
+    """Asks from several clients at once.
+
+    Args:
+        make_client: function without arguments, a `Client`.
+        images: float32 array [images, height, width, channels].
+        n: int, noisy samples of a request.
+        clients: int.
+        seconds: float.
+
+    Returns:
+        (seconds of every answer, number of wrong ones, list of errors).
+    """
+    expected = make_client().certify_with(images, 0, n, _ALPHA)
+    ends = time.monotonic() + seconds
+
+    def ask(number):
+        client, taken, wrong, errors = make_client(), [], 0, []
+        row = number % len(images)
+        while time.monotonic() < ends:
+            start = time.perf_counter()
+            try:
+                found = client.certify_with(images[row : row + 1], 0, n, _ALPHA)
+            except ServingError as error:
+                errors.append(str(error))
+                continue
+            taken.append(time.perf_counter() - start)
+            wrong += not np.array_equal(found.votes[0], expected.votes[row])
+            wrong += found.radius[0] != expected.radius[row]
+            row = (row + 1) % len(images)
+        return taken, wrong, errors
+
+    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+        taken, wrong, errors = zip(*pool.map(ask, range(clients)), strict=True)
+    return np.concatenate(taken), sum(wrong), sum(errors, [])
+
+
+def report(address, make_client, images):
+    """Returns a line of a Markdown table on one interface."""
+    flag = flags.FLAGS
+    client = make_client()
+    per_thousand = milliseconds_per_thousand(client, images[:1], flag.request_n, flag.rounds)
+    taken, wrong, errors = load(make_client, images, flag.request_n, flag.clients, flag.seconds)
+    median, late = 1000 * np.percentile(taken, [50, 99]) if taken.size else (np.nan, np.nan)
+    if errors:
+        print(f"First error: {errors[0]}")
+    return (
+        f"| {address} | {flag.clients} | {taken.size} | {wrong} | {len(errors)} | {median:.0f} | "
+        f"{late:.0f} | {per_thousand:.1f} |"
+    )
+
+
+def main(argv):
+    """Measures and prints."""
+    flag = flags.FLAGS
+    if len(argv) != 2 or not (flag.grpc or flag.rest):
+        raise ValueError("Give the folder of a version, and --grpc, --rest or both.")
+    version = pathlib.Path(argv[1])
+    name = flag.model or version.resolve().parent.name
+    shape = read_signatures(version)["certify_with"].inputs["images"].tensor_shape.dim
+    sizes = [dimension.size for dimension in shape[1:]]
+    images = np.random.default_rng(0).uniform(size=(_IMAGES, *sizes)).astype(np.float32)
+    print(
+        f"Requests of one image and {flag.request_n} samples:\n\n"
+        "| interface | clients | answers | wrong | lost | p50 (ms) | p99 (ms) "
+        "| ms / 1,000 samples |\n|---|---|---|---|---|---|---|---|"
+    )
+    if flag.grpc:
+        print(report("gRPC", lambda: Client.over_grpc(flag.grpc, name, flag.timeout), images))
+    if flag.rest:
+        print(report("REST", lambda: Client.over_rest(flag.rest, name, flag.timeout), images))
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,40 @@
+import numpy as np
+
+from experiments.benchmarks import serving
+from export.answers import Certificates
+from export.serving_error import ServingError
+
+
+class _Served:
+    """Answers like a client, now and then wrongly or not at all."""
+
+    def __init__(self):
+        self._requests = 0
+
+    def certify_with(self, images, seed, n, alpha):
+        self._requests += 1
+        if self._requests % 5 == 0:
+            raise ServingError("UNAVAILABLE", "gone")
+        rows = len(images)
+        votes = np.tile([n, 0], (rows, 1)).astype(np.int32)
+        if self._requests % 7 == 0:
+            votes[0, 1] += 1
+        nothing = np.zeros(rows, np.float32)
+        return Certificates(np.zeros(rows, np.int64), nothing, nothing, votes, np.full(rows, n))
+
+
+def test_wrong_and_lost_answers_are_counted():
+    images = np.zeros((4, 2, 2, 1), np.float32)
+    taken, wrong, errors = serving.load(_Served, images, 10, clients=3, seconds=0.2)
+    assert taken.size > 0 and wrong > 0
+    assert set(errors) == {"UNAVAILABLE: gone"}
+
+
+def test_time_grows_with_the_samples():
+    class Slow(_Served):
+        def certify_with(self, images, seed, n, alpha):
+            serving.time.sleep(n * 1e-4)
+
+    found = serving.milliseconds_per_thousand(Slow(), None, 200, rounds=3)
+    # It sleeps 100 ms for 1,000 samples, or longer on a busy machine.
+    assert found > 90

@@ -1,0 +1,40 @@
+import json
+
+import pytest
+
+from experiments import datasets
+from experiments.about import about_run
+from experiments.certifying import certify_test_images
+from experiments.run_directory import RunDirectory
+from lsrs_tf import models
+from lsrs_tf.smoothing.certification import make_certifier
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.claim({"dataset": "digits", "model": "convnet", "orthogonal_layers": 2, "width": 4})
+    return run
+
+
+def test_what_is_measured_comes_with_its_settings(run):
+    model = models.convnet(width=4)
+    run.class_names.write_text(json.dumps(["zero", "one"]))
+    certifier = make_certifier(model, n0=10, n=100, alpha=0.01, against="runner_up")
+    certify_test_images(certifier, model, datasets.load("digits"), run.certified, "2/4", [0, 3, 7])
+    about = about_run(run, model)
+    assert about["class_names"] == ["zero", "one"]
+    assert about["architecture"] == {"model": "convnet", "orthogonal_layers": 2, "width": 4}
+    measured = about["measured"]
+    assert measured["images"] == 3
+    assert 0 <= measured["certified_accuracy"]["0.00"] <= 1
+    assert 0 <= measured["clean_accuracy"] <= 1
+    assert measured["settings"]["against"] == "runner_up"
+    json.dumps(about)
+
+
+def test_figures_of_another_model_and_unknown_classes_are_left_out(run):
+    model = models.convnet(width=4)
+    certifier = make_certifier(model, n0=10, n=100, alpha=0.01)
+    certify_test_images(certifier, model, datasets.load("digits"), run.certified, "2/4", [0])
+    assert set(about_run(run, models.convnet(width=4))) == {"dataset", "architecture"}
