@@ -13,6 +13,7 @@ UNKNOWN = "-"
 # What all rows of a file must agree on, where they tell it.
 _SETTINGS = (
     "data",
+    "data_fingerprint",
     "replaced",
     "method",
     "target_radii",

@@ -42,6 +42,7 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
     classifier = certifier.classifier
     settings = {
         "data": data.name,
+        "data_fingerprint": data.fingerprint(),
         "replaced": replaced,
         "method": certifier.method,
         "target_radii": "-" if certifier.target_radii is None else _list(certifier.target_radii),

@@ -1,6 +1,7 @@
 """Image classification data sets as tf.data pipelines of images in [0, 1]."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +12,7 @@ import tensorflow_datasets as tfds
 
 NAMES = ("digits", "cifar10", "imagenette", "imagenet2012")
 
+_FINGERPRINTED = 8
 _IMAGENET_SIZE = 224
 _IMAGENET_SHORT_SIDE = 256
 
@@ -38,6 +40,16 @@ class ImageData:
     num_test: int
     training: Callable
     test: Callable
+
+    def fingerprint(self):
+        """Returns 16 hexadecimal digits of the first test images, as they are prepared here.
+
+        Another edition of the data, decoder or preparation gives others.
+        """
+        digest = hashlib.sha256(f"{self.image_shape} {self.num_test}".encode())
+        for image, label in self.test(None).take(_FINGERPRINTED):
+            digest.update(np.ascontiguousarray(image).tobytes() + str(int(label)).encode())
+        return digest.hexdigest()[:16]
 
 
 def load(name, data_dir=None, download=False):

@@ -31,10 +31,11 @@ def export(model, run, directory, sigma):
     Args:
         model: its `LatentSmoothingModel`.
         run: `RunDirectory`.
-        directory: folder of all versions.
+        directory: folder of all versions, or None for one in the folder of the run.
         sigma: float, or None for the model's.
     """
     flag = flags.FLAGS
+    directory = directory or (run.saved_model_xla if flag.xla else run.saved_model)
     version = export_saved_model(
         model,
         directory,

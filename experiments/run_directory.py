@@ -19,6 +19,7 @@ class RunDirectory:
         certified: path of the certification file.
         report: folder of table and plot.
         saved_model: folder of the exported versions.
+        saved_model_xla: folder of those that are compiled by XLA.
         class_names: file with the list of the names of the classes.
     """
 
@@ -29,6 +30,7 @@ class RunDirectory:
         self.certified = self.path / "certified.tsv"
         self.report = self.path / "report"
         self.saved_model = self.path / "saved_model"
+        self.saved_model_xla = self.path / "saved_model_xla"
         self.class_names = self.path / "class_names.json"
         self._settings = self.path / "settings.json"
 

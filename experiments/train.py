@@ -121,7 +121,7 @@ def main(argv):
         print(write_report([run.certified], run.report))
         print(f"Wrote {run.report}/report.md and {run.report}/certified_accuracy.png.")
     if flag.export:
-        export_flags.export(model, run, run.saved_model, sigma=None)
+        export_flags.export(model, run, directory=None, sigma=None)
 
 
 def _trained_model(run, data):

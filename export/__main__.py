@@ -23,7 +23,9 @@ from experiments.run_directory import RunDirectory
 
 flags.DEFINE_string("run_dir", None, "Folder of the training run (its --output_dir).")
 flags.DEFINE_string(
-    "output_dir", None, "Folder of the versions; None means saved_model in --run_dir."
+    "output_dir",
+    None,
+    "Folder of the versions; None means saved_model, or saved_model_xla, in --run_dir.",
 )
 flags.DEFINE_float("sigma", None, "Standard deviation of the noise; None means that of training.")
 flags.adopt_module_key_flags(export_flags)
@@ -36,7 +38,7 @@ def main(argv):
     flag = flags.FLAGS
     run = RunDirectory(flag.run_dir)
     model = checkpoints.load_model(run.model)
-    export_flags.export(model, run, flag.output_dir or run.saved_model, flag.sigma)
+    export_flags.export(model, run, flag.output_dir, flag.sigma)
 
 
 if __name__ == "__main__":

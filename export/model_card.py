@@ -26,7 +26,7 @@ _UNITS = {
 }
 
 
-def write_model_card(version, name, model, certifier, signatures, about):
+def write_model_card(version, name, model, certifier, signatures, xla, about):
     """Writes the card of a version.
 
     Args:
@@ -35,16 +35,23 @@ def write_model_card(version, name, model, certifier, signatures, about):
         model: the `LatentSmoothingModel`.
         certifier: the `Certifier` it was made of.
         signatures: the `Signatures` it was made of.
+        xla: bool, whether passes of the head are compiled.
         about: dict of what else there is to tell, JSON values only.
     """
     folder = version / "assets.extra"
     folder.mkdir(exist_ok=True)
-    card = _card(version, name, model, certifier, signatures, about)
+    card = _card(version, name, model, certifier, signatures, xla, about)
     (folder / "model_card.json").write_text(json.dumps(card, indent=2) + "\n")
     (folder / "model_card.md").write_text(_markdown(card))
 
 
-def _card(version, name, model, certifier, signatures, about):
+def read_model_card(version):
+    """Returns the card of a version as a dict, or None if it has none."""
+    path = version / "assets.extra" / "model_card.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _card(version, name, model, certifier, signatures, xla, about):
     classifier = certifier.classifier
     report = lipschitz_report(classifier.encoder)
     return {
@@ -74,6 +81,7 @@ def _card(version, name, model, certifier, signatures, about):
             signature: {"inputs": _tensors(tensors.inputs), "outputs": _tensors(tensors.outputs)}
             for signature, tensors in sorted(read_signatures(version).items())
         },
+        "needs_xla": xla,
         "fingerprint": fingerprint(model),
         "versions": {
             "lsrs-tf": __version__,
@@ -110,6 +118,8 @@ def _markdown(card):
         )
         lines.append(f"| {name} | {' | '.join(sides)} |")
     lines += ["", "Units:", "", *(f"- `{name}`: {unit}" for name, unit in _UNITS.items()), ""]
+    if card["needs_xla"]:
+        lines += ["The server must have XLA switched on.", ""]
     lines += [f"Fingerprint of the model: `{card['fingerprint']}`.", ""]
     lines += [f"Made with {', '.join(f'{k} {v}' for k, v in card['versions'].items())}.", ""]
     return "\n".join(lines)

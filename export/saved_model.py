@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from export import graph_confidence
 from export.checking import check_export, refuse_compiled_functions
-from export.model_card import write_model_card
+from export.model_card import read_model_card, write_model_card
 from export.radius_tests import RadiusTests
 from export.serving_files import write_serving_files
 from export.signatures import Signatures
@@ -76,6 +76,7 @@ def export_saved_model(
             f"`max_n` must be at most {graph_confidence.LARGEST_N:,}, up to where the bounds in "
             f"the graph are accurate. Received: max_n={max_n}"
         )
+    _refuse_others_beside(directory, xla)
     certifier = Certifier(
         model, sigma, n0, n, alpha, seed=0, batch_size=batch_size, jit_compile=xla, noise=noise
     )
@@ -97,7 +98,7 @@ def export_saved_model(
         if not xla:
             refuse_compiled_functions(temporary)
         write_warmup(temporary, signatures.endpoints())
-        write_model_card(temporary, directory.name, model, certifier, signatures, about or {})
+        write_model_card(temporary, directory.name, model, certifier, signatures, xla, about or {})
         check_export(temporary, certifier, signatures)
         temporary.chmod(0o755)
         version = _renamed_to_next_version(temporary)
@@ -107,11 +108,32 @@ def export_saved_model(
     return version
 
 
+def _refuse_others_beside(directory, xla):
+    """Raises if a server of this folder has, or has not, XLA, contrary to what is to be written."""
+    for version in _versions(directory):
+        card = read_model_card(directory / str(version))
+        if card is not None and card["needs_xla"] != xla:
+            raise ValueError(
+                f"Version {version} in {directory} {_needs(not xla)} XLA, and the new one "
+                f"{_needs(xla)} it. Servers start with a flag for it, or without: give each kind a "
+                "folder of its own."
+            )
+
+
+def _needs(xla):
+    return "needs" if xla else "is without"
+
+
+def _versions(directory):
+    if not directory.is_dir():
+        return []
+    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdecimal())
+
+
 def _renamed_to_next_version(temporary):
     directory = temporary.parent
     while True:
-        versions = [int(path.name) for path in directory.iterdir() if path.name.isdecimal()]
-        version = directory / str(max(versions, default=0) + 1)
+        version = directory / str(max(_versions(directory), default=0) + 1)
         try:
             # Another export may take the number first; a folder with content is never replaced.
             return temporary.rename(version)

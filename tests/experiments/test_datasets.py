@@ -1,3 +1,4 @@
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -85,3 +86,14 @@ def test_imagenette_has_one_size():
         assert images.max() <= 1
     image, _ = next(data.test([1]).as_numpy_iterator())
     assert image.shape == (224, 224, 3)
+
+
+def test_fingerprint_is_that_of_the_prepared_images():
+    data = datasets.load("digits")
+    assert data.fingerprint() == datasets.load("digits").fingerprint()
+    assert len(data.fingerprint()) == 16
+    darker = dataclasses.replace(
+        data,
+        test=lambda indices: data.test(indices).map(lambda image, label: (image * 0.5, label)),
+    )
+    assert darker.fingerprint() != data.fingerprint()

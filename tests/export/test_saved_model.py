@@ -140,6 +140,9 @@ def test_export_with_xla_compiles_the_passes_of_the_head_and_says_so(model, imag
     assert any(function.attr["_XlaMustCompile"].b for function in read_functions(version))
     compose = (version.parent / "compose.yaml").read_text()
     assert "--xla_cpu_compilation_enabled=true" in compose
+    # A stock server must not come upon it.
+    with pytest.raises(ValueError, match="needs XLA, and the new one is without it"):
+        export_saved_model(model, version.parent, **SETTINGS)
 
 
 def test_layers_that_only_xla_runs_are_refused(model, tmp_path):
