@@ -10,6 +10,8 @@ from lsrs_tf.lipschitz import lipschitz_report
 from lsrs_tf.models.fingerprint import fingerprint
 from lsrs_tf.version import __version__
 
+# Longer lists are in the JSON file alone.
+_LONG = 50
 _UNITS = {
     "images": "pixels in [0, 1]",
     "latents": "latent, as from `encode`",
@@ -134,6 +136,8 @@ def _lines(value):
 def _text(value):
     if isinstance(value, dict):
         return ", ".join(f"{key} {_text(entry)}" for key, entry in value.items())
+    if isinstance(value, list) and len(value) > _LONG:
+        return f"{len(value)} from {value[0]} to {value[-1]}"
     if isinstance(value, list):
         return ", ".join(map(_text, value))
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return str(value)
