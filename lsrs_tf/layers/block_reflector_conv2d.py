@@ -35,13 +35,8 @@ class BlockReflectorConv2D(LipschitzConv2D):
     def spectrum_of(self, weights, columns=None):
         """Returns the block reflectors of the kernel's spectrum."""
         (kernel,) = weights
-        real, imaginary = complex_pairs.parts(
-            block_reflector(kernel_spectrum(kernel, *self.image_size, columns))
-        )
-        return complex_pairs.stack(
-            real[..., : self.filters, : self.channels],
-            imaginary[..., : self.filters, : self.channels],
-        )
+        reflectors = block_reflector(kernel_spectrum(kernel, *self.image_size, columns))
+        return complex_pairs.cut(reflectors, self.filters, self.channels)
 
 
 def block_reflector(spectrum):

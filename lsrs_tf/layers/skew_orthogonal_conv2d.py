@@ -46,11 +46,7 @@ class SkewOrthogonalConv2D(LipschitzConv2D):
         (kernel,) = weights
         matrices = kernel_spectrum(kernel, *self.image_size, columns)
         exponential = exponential_of_skew(matrices - complex_pairs.adjoint(matrices))
-        real, imaginary = complex_pairs.parts(exponential)
-        return complex_pairs.stack(
-            real[..., : self.filters, : self.channels],
-            imaginary[..., : self.filters, : self.channels],
-        )
+        return complex_pairs.cut(exponential, self.filters, self.channels)
 
 
 def truncation_error(degree):

@@ -122,4 +122,8 @@ def apply_spectrum_by_columns(images, filters, columns_of_spectrum, weights):
 
 
 def _multiply(spectrum, frequencies):
+    if frequencies.shape[-1] == 1:
+        # For a single image, as in certification, arranging the blocks would take longer than the
+        # product itself.
+        return complex_pairs.multiply_few(spectrum, frequencies)
     return matmul(complex_pairs.block(spectrum), frequencies)

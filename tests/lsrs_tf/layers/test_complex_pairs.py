@@ -31,12 +31,20 @@ def test_parts_and_stack():
 def test_products():
     multiply = complex_pairs.multiply(_stacked(LEFT), _stacked(RIGHT))
     np.testing.assert_allclose(joined(multiply), LEFT @ RIGHT, atol=1e-14)
+    few = complex_pairs.multiply_few(_stacked(LEFT), _stacked(RIGHT))
+    np.testing.assert_allclose(joined(few), LEFT @ RIGHT, atol=1e-14)
     block = complex_pairs.block(_stacked(LEFT)) @ _stacked(RIGHT)
     np.testing.assert_allclose(joined(block), LEFT @ RIGHT, atol=1e-14)
     left = complex_pairs.multiply_adjoint_left(_stacked(_adjoint(LEFT)), _stacked(RIGHT))
     np.testing.assert_allclose(joined(left), LEFT @ RIGHT, atol=1e-14)
     right = complex_pairs.multiply_adjoint_right(_stacked(LEFT), _stacked(_adjoint(RIGHT)))
     np.testing.assert_allclose(joined(right), LEFT @ RIGHT, atol=1e-14)
+
+
+def test_cut():
+    np.testing.assert_array_equal(
+        joined(complex_pairs.cut(_stacked(LEFT), 2, 3)), LEFT[..., :2, :3]
+    )
 
 
 def test_adjoint_and_identity():
