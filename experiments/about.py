@@ -12,12 +12,13 @@ from lsrs_tf.smoothing import records
 _ARCHITECTURE = ("model", "orthogonal_layers", "width", "widen_factor", "parametrization")
 
 
-def about_run(run, model):
+def about_run(run, model, settings_of_export):
     """Returns what the card of an export is to tell of a run.
 
     Args:
         run: `RunDirectory` of the model.
         model: `LatentSmoothingModel`; measurements of another model are left out.
+        settings_of_export: dict of setting to value; measurements with others are marked as such.
 
     Returns:
         dict of JSON values.
@@ -34,7 +35,11 @@ def about_run(run, model):
     if run.certified.is_file():
         measured = _measured(read_run(run.certified), fingerprint(model))
         if measured:
-            about["measured"] = measured
+            same = all(
+                measured["settings"][name] == str(value)
+                for name, value in settings_of_export.items()
+            )
+            about["measured" if same else "measured_with_other_settings"] = measured
     return about
 
 

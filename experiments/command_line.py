@@ -26,8 +26,8 @@ def run(main):
             main(argv)
         except KeyboardInterrupt:
             print(
-                "\nInterrupted. Everything finished so far is saved; the same command goes on "
-                "from there.",
+                "\nInterrupted. Nothing is left half-written: given again, the command goes on "
+                "from what it had finished.",
                 file=sys.stderr,
             )
             sys.exit(_INTERRUPTED)

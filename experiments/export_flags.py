@@ -1,17 +1,21 @@
 """Flags of the commands that export."""
 
+import pathlib
+
+import numpy as np
 from absl import flags
 
 from experiments import certification_flags, noise_flag
 from experiments.about import about_run
 from experiments.flag_values import number_list
+from export.model_card import changes_from_version_before
 from export.saved_model import export_saved_model
 
 flags.DEFINE_integer(
     "predict_n", 1_000, "Noisy samples of the signature predict_smoothed.", lower_bound=1
 )
 flags.DEFINE_integer(
-    "max_n", None, "The most samples a request may ask for; None means --n.", lower_bound=1
+    "max_n", None, "The most samples of a certify_with request; None means --n.", lower_bound=1
 )
 flags.DEFINE_list(
     "served_radii",
@@ -35,7 +39,9 @@ def export(model, run, directory, sigma):
         sigma: float, or None for the model's.
     """
     flag = flags.FLAGS
-    directory = directory or (run.saved_model_xla if flag.xla else run.saved_model)
+    directory = pathlib.Path(directory or (run.saved_model_xla if flag.xla else run.saved_model))
+    sigma = float(np.float32(model.sigma if sigma is None else sigma))
+    about = about_run(run, model, {"sigma": sigma, "noise": flag.noise, "alpha": flag.alpha})
     version = export_saved_model(
         model,
         directory,
@@ -49,12 +55,14 @@ def export(model, run, directory, sigma):
         flag.max_n,
         number_list("served_radii"),
         flag.xla,
-        about_run(run, model),
+        about,
     )
     print(
-        f"Certificates: n0={flag.n0}, n={flag.n}, alpha={flag.alpha}, "
-        f"sigma={model.sigma if sigma is None else sigma}, noise={flag.noise}."
+        f"Certificates: n0={flag.n0}, n={flag.n}, alpha={flag.alpha}, sigma={sigma}, "
+        f"noise={flag.noise}."
     )
+    for change in changes_from_version_before(version):
+        print(f"Another version before it had {change}. A server moves all clients to the new one.")
     if flag.xla:
         print(
             "It is compiled by XLA: start the server with --xla_cpu_compilation_enabled=true, or "

@@ -15,6 +15,9 @@ _TYPES = {
 }
 
 
+_FAR_OUTSIDE = 2.0
+
+
 class Client:
     """Asks a model that TensorFlow Serving serves.
 
@@ -22,7 +25,8 @@ class Client:
         client.certify(images).radius
 
     All methods raise `ServingError` where the server does not answer, in time or at all, and
-    ValueError where the images cannot be pixels in [0, 1].
+    ValueError where there is no image, images are no floating point array of four dimensions, or
+    settings are no numbers of their kind. Rows that the server refuses come back with `samples` 0.
 
     Args:
         transport: `RestTransport` or `GrpcTransport`.
@@ -31,8 +35,14 @@ class Client:
     """
 
     def __init__(self, transport, timeout=60.0):
+        if not timeout > 0:
+            raise ValueError(f"`timeout` must be a number of seconds above 0. Received: {timeout}")
         self._transport = transport
         self._timeout = timeout
+
+    def close(self):
+        """Closes the connection."""
+        self._transport.close()
 
     @classmethod
     def over_rest(cls, url, model, timeout=60.0):
@@ -74,9 +84,9 @@ class Client:
             **self._ask(
                 "certify_with",
                 images=images,
-                seed=_per_row(seed, rows, np.int64),
-                n=_per_row(n, rows, np.int32),
-                alpha=_per_row(alpha, rows, np.float64),
+                seed=_per_row("seed", seed, rows, np.int64),
+                n=_per_row("n", n, rows, np.int32),
+                alpha=_per_row("alpha", alpha, rows, np.float64),
             )
         )
 
@@ -88,9 +98,10 @@ class Client:
             radius: float or float array [images], L2, in units of pixels.
         """
         images = _pixels(images)
-        radius = _per_row(radius, len(images), np.float64)
+        radius = _per_row("radius", radius, len(images), np.float64)
         # To float32 the safe way, which is up.
-        nearest = radius.astype(np.float32)
+        with np.errstate(over="ignore"):
+            nearest = radius.astype(np.float32)
         above = np.nextafter(nearest, np.float32(np.inf))
         request = np.where(nearest.astype(np.float64) < radius, above, nearest)
         return RobustLabels(**self._ask("certify_at", images=images, radius=request))
@@ -113,17 +124,32 @@ class Client:
 
 def _pixels(images):
     images = np.asarray(images)
-    if images.ndim != 4 or not np.issubdtype(images.dtype, np.floating):
+    if images.ndim != 4 or not len(images) or not np.issubdtype(images.dtype, np.floating):
         raise ValueError(
             "Images must be floating point [images, height, width, channels] with pixels in "
-            f"[0, 1]. Received: {images.dtype} of shape {images.shape}. For pixels up to 255, "
-            "divide by 255."
+            f"[0, 1], at least one. Received: {images.dtype} of shape {images.shape}. For pixels "
+            "up to 255, divide by 255."
+        )
+    # Some pixels just outside of the range are a matter of their rows; these are none in [0, 1].
+    if np.nanmax(images, initial=0.0) > _FAR_OUTSIDE:
+        raise ValueError(
+            f"Pixels must lie in [0, 1]. Received: up to {np.nanmax(images)}. For pixels up to "
+            "255, divide by 255."
         )
     return images.astype(np.float32)
 
 
-def _per_row(value, rows, dtype):
+def _per_row(name, value, rows, dtype):
     value = np.asarray(value)
+    whole = np.issubdtype(dtype, np.integer)
+    if not np.issubdtype(value.dtype, np.integer if whole else np.number):
+        raise ValueError(
+            f"`{name}` must be {'whole numbers' if whole else 'numbers'}. Received: {name}={value}"
+        )
+    if whole and not all(
+        np.iinfo(dtype).min <= entry <= np.iinfo(dtype).max for entry in value.flat
+    ):
+        raise ValueError(f"`{name}` must fit {np.dtype(dtype).name}. Received: {name}={value}")
     if value.shape not in ((), (rows,)):
         raise ValueError(
             f"Give one setting for all images, or one for each of the {rows}. "

@@ -18,6 +18,8 @@ class GrpcTransport:
     """
 
     def __init__(self, target, model):
+        if "://" in target:
+            raise ValueError(f"The address must be like 'localhost:8500'. Received: {target!r}")
         self._model = model
         self._channel = grpc.insecure_channel(
             target,

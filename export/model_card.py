@@ -10,8 +10,19 @@ from lsrs_tf.lipschitz import lipschitz_report
 from lsrs_tf.models.fingerprint import fingerprint
 from lsrs_tf.version import __version__
 
+# What clients may rely on.
+_PROMISED = ("sigma", "n0", "n", "alpha", "noise", "predict_n", "max_n")
 # Longer lists are in the JSON file alone.
 _LONG = 50
+_SECTIONS = (
+    "dataset",
+    "architecture",
+    "class_names",
+    "measured",
+    "measured_with_other_settings",
+    "input",
+    "certificates",
+)
 _UNITS = {
     "images": "pixels in [0, 1]",
     "latents": "latent, as from `encode`",
@@ -21,7 +32,7 @@ _UNITS = {
     "radius": "L2, in units of pixels in [0, 1]; rounded down where it is an answer",
     "label": "index of the class; -1 abstains",
     "votes": "noisy samples that voted for each class",
-    "p_lower": "lower bound of the probability of the class",
+    "p_lower": "lower bound of the probability of the selected class, also where it abstains",
     "samples": "noisy samples taken; 0 where the row was refused",
     "robust": "whether the label holds up to the radius",
     "logits": "without noise",
@@ -51,6 +62,30 @@ def read_model_card(version):
     """Returns the card of a version as a dict, or None if it has none."""
     path = version / "assets.extra" / "model_card.json"
     return json.loads(path.read_text()) if path.is_file() else None
+
+
+def changes_from_version_before(version):
+    """Returns what clients of a server should know of a new version, as a list of texts.
+
+    Args:
+        version: folder of the new version.
+    """
+    before = [
+        int(path.name)
+        for path in version.parent.iterdir()
+        if path.name.isdecimal() and int(path.name) < int(version.name)
+    ]
+    old = read_model_card(version.parent / str(max(before))) if before else None
+    if old is None:
+        return []
+    new = read_model_card(version)
+    settings = [(old["certificates"], new["certificates"], name) for name in _PROMISED]
+    settings += [(old, new, name) for name in ("input", "classes")]
+    return [
+        f"{name.replace('_', ' ')} {one[name]}, now {other[name]}"
+        for one, other, name in settings
+        if one[name] != other[name]
+    ]
 
 
 def _card(version, name, model, certifier, signatures, xla, about):
@@ -105,7 +140,7 @@ def _tensors(tensors):
 
 def _markdown(card):
     lines = [f"# {card['name']}", ""]
-    for key in ("dataset", "architecture", "class_names", "measured", "input", "certificates"):
+    for key in _SECTIONS:
         if key not in card:
             continue
         lines += [f"## {key.replace('_', ' ').capitalize()}", "", *_lines(card[key]), ""]

@@ -100,17 +100,22 @@ class RadiusTests:
 def _ladder(certifier, radii):
     """Returns ascending radii from near 0 to the largest that n samples can certify."""
     classifier = certifier.classifier
-    # A little less than what unanimous votes prove.
-    largest = (1 - 1e-6) * confidence.largest_radius(
-        certifier.n,
-        certifier.alpha,
-        classifier.sigma,
-        classifier.lipschitz,
-        classifier.radius_loss,
+    # A little less than what unanimous votes prove; a number that a request can name.
+    largest = float(
+        confidence.float32_below(
+            (1 - 1e-6)
+            * confidence.largest_radius(
+                certifier.n,
+                certifier.alpha,
+                classifier.sigma,
+                classifier.lipschitz,
+                classifier.radius_loss,
+            )
+        )
     )
     if any(not 0 < radius <= largest for radius in radii):
         raise ValueError(
-            f"The radii to test must lie above 0 and be at most {largest:.6g}, which is what "
+            f"The radii to test must lie above 0 and be at most {largest}, which is what "
             f"n={certifier.n} samples can prove at alpha={certifier.alpha}. Received: {radii}"
         )
     steps = largest * np.arange(1, _LEVELS + 1) / _LEVELS

@@ -24,6 +24,8 @@ class RestTransport:
     """
 
     def __init__(self, url, model):
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"The address must be like 'http://localhost:8501'. Received: {url!r}")
         self._url = f"{url.rstrip('/')}/v1/models/{model}:predict"
 
     def predict(self, signature, inputs, timeout):
@@ -64,6 +66,9 @@ class RestTransport:
         if isinstance(outputs, dict):
             return {name: np.asarray(value) for name, value in outputs.items()}
         return np.asarray(outputs)
+
+    def close(self):
+        """Does nothing: every request has a connection of its own."""
 
 
 def _message(response):

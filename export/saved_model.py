@@ -76,6 +76,8 @@ def export_saved_model(
             f"`max_n` must be at most {graph_confidence.LARGEST_N:,}, up to where the bounds in "
             f"the graph are accurate. Received: max_n={max_n}"
         )
+    if directory.exists() and not directory.is_dir():
+        raise FileExistsError(f"{directory} is a file. Give a folder for the versions.")
     _refuse_others_beside(directory, xla)
     certifier = Certifier(
         model, sigma, n0, n, alpha, seed=0, batch_size=batch_size, jit_compile=xla, noise=noise
@@ -90,11 +92,14 @@ def export_saved_model(
     # A name that is no number, so that a server does not take it for a version.
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=".unfinished_", dir=directory))
     try:
-        archive.write_out(
-            str(temporary),
-            options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
-            verbose=False,
-        )
+        try:
+            archive.write_out(
+                str(temporary),
+                options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
+                verbose=False,
+            )
+        except tf.errors.OpError as error:
+            raise OSError(f"The model cannot be written to {directory}: {error.message}") from error
         if not xla:
             refuse_compiled_functions(temporary)
         write_warmup(temporary, signatures.endpoints())

@@ -19,6 +19,12 @@ def read_functions(version):
 
 
 def _graph(version):
-    content = (version / "saved_model.pb").read_bytes()
+    path = version / "saved_model.pb"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no version of a SavedModel in {version}. Give the folder of one, such as "
+            "served/digits/1."
+        )
+    content = path.read_bytes()
     (graph,) = saved_model_pb2.SavedModel.FromString(content).meta_graphs
     return graph

@@ -1,4 +1,4 @@
-class ServingError(Exception):
+class ServingError(OSError):
     """A request that a server did not answer.
 
     Args:

@@ -5,9 +5,11 @@ import string
 from lsrs_tf.files import written_whole
 
 # Rows are computed one after the other: merging requests saves little, and many rows in one batch
-# share one deadline.
+# share one deadline. A request of more rows than the first number is refused by the server.
 _BATCHING = """\
-max_batch_size { value: 8 }
+max_batch_size { value: 256 }
+enable_large_batch_splitting { value: true }
+max_execution_batch_size { value: 8 }
 batch_timeout_micros { value: 1000 }
 num_batch_threads { value: 4 }
 max_enqueued_batches { value: 100 }
@@ -25,7 +27,9 @@ _COMPOSE = string.Template(
 # docker compose up; versions that are exported later are served without a restart.
 services:
   serving:
+    # Name a version in production, so that it changes when you want it to.
     image: tensorflow/serving:$${TENSORFLOW_SERVING_TAG:-latest}
+    restart: unless-stopped
     environment:
       MODEL_NAME: $name
     volumes:

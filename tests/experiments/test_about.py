@@ -22,7 +22,7 @@ def test_what_is_measured_comes_with_its_settings(run):
     run.class_names.write_text(json.dumps(["zero", "one"]))
     certifier = make_certifier(model, n0=10, n=100, alpha=0.01, against="runner_up")
     certify_test_images(certifier, model, datasets.load("digits"), run.certified, "2/4", [0, 3, 7])
-    about = about_run(run, model)
+    about = about_run(run, model, {"alpha": 0.01, "noise": "float32"})
     assert about["class_names"] == ["zero", "one"]
     assert about["architecture"] == {"model": "convnet", "orthogonal_layers": 2, "width": 4}
     measured = about["measured"]
@@ -31,10 +31,11 @@ def test_what_is_measured_comes_with_its_settings(run):
     assert 0 <= measured["clean_accuracy"] <= 1
     assert measured["settings"]["against"] == "runner_up"
     json.dumps(about)
+    assert "measured_with_other_settings" in about_run(run, model, {"alpha": 0.001})
 
 
 def test_figures_of_another_model_and_unknown_classes_are_left_out(run):
     model = models.convnet(width=4)
     certifier = make_certifier(model, n0=10, n=100, alpha=0.01)
     certify_test_images(certifier, model, datasets.load("digits"), run.certified, "2/4", [0])
-    assert set(about_run(run, models.convnet(width=4))) == {"dataset", "architecture"}
+    assert set(about_run(run, models.convnet(width=4), {})) == {"dataset", "architecture"}

@@ -91,6 +91,8 @@ def handler(model):
                 self._answer(404, {"error": error.message})
             except tf.errors.OpError as error:
                 self._answer(400, {"error": error.message})
+            except (KeyError, TypeError, ValueError, IndexError) as error:
+                self._answer(400, {"error": f"{type(error).__name__}: {error}"})
 
         def _predict(self, body):
             name = body.get("signature_name")

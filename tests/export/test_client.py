@@ -194,3 +194,37 @@ def test_bad_pixels_are_refused_row_by_row_or_said_to_be_too_much_for_json(ports
     assert found.samples.tolist() == [0, 520]
     with pytest.raises(ServingError, match="JSON cannot carry NaN"):
         Client.over_rest(url, "digits").certify(spoiled)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"n": 2**32 + 500}, "must fit int32"),
+        ({"n": 100.5}, "whole numbers"),
+        ({"seed": None}, "whole numbers"),
+        ({"seed": 2**63}, "must"),
+        ({"alpha": "much"}, "numbers"),
+        ({"images": np.zeros((0, 8, 8, 1))}, "at least one"),
+        ({"images": np.full((1, 8, 8, 1), 200.0)}, "divide by 255"),
+    ],
+)
+def test_settings_are_never_rounded_or_wrapped(client, images, changed, message):
+    settings = {"images": images[:1], "seed": 1, "n": 100, "alpha": 0.1, **changed}
+    with pytest.raises(ValueError, match=message):
+        client.certify_with(**settings)
+
+
+def test_addresses_and_time_outs_are_checked():
+    with pytest.raises(ValueError, match="http://localhost:8501"):
+        Client.over_rest("localhost:8501", "digits")
+    with pytest.raises(ValueError, match="localhost:8500"):
+        Client.over_grpc("http://localhost:8500", "digits")
+    with pytest.raises(ValueError, match="above 0"):
+        Client.over_rest("http://localhost:8501", "digits", timeout=0)
+
+
+def test_the_largest_radius_of_the_card_can_be_asked_for(client, images, version):
+    card = json.loads((version / "assets.extra" / "model_card.json").read_text())
+    largest = card["certificates"]["radii_of_certify_at"][-1]
+    assert (client.certify_at(images, largest).samples > 0).all()
+    assert (client.certify_at(images, largest + 1e-6).samples == 0).all()

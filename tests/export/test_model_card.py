@@ -1,5 +1,6 @@
 import json
 
+from export.model_card import _PROMISED, changes_from_version_before
 from lsrs_tf.models.fingerprint import fingerprint
 from lsrs_tf.version import __version__
 from tests.export.conftest import ABOUT
@@ -23,3 +24,14 @@ def test_card_tells_what_is_served(model, version):
     text = (folder / "model_card.md").read_text()
     for part in ("# digits", "a, b, c", "`votes` int32 [B, 3]", "0.01", card["fingerprint"]):
         assert part in text
+
+
+def test_changes_of_what_clients_rely_on_are_told(tmp_path):
+    for number, alpha in ((2, 0.01), (10, 0.05)):
+        card = {"certificates": dict.fromkeys(_PROMISED, 1), "input": 1, "classes": 3}
+        card["certificates"]["alpha"] = alpha
+        folder = tmp_path / str(number) / "assets.extra"
+        folder.mkdir(parents=True)
+        (folder / "model_card.json").write_text(json.dumps(card))
+    assert changes_from_version_before(tmp_path / "10") == ["alpha 0.01, now 0.05"]
+    assert changes_from_version_before(tmp_path / "2") == []

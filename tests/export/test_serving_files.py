@@ -14,5 +14,7 @@ def test_files_name_the_model_and_what_the_server_knows(tmp_path):
     for file in re.findall(r"/models/digits/(\S+)", compose):
         assert (directory / file).is_file()
     batching = (directory / "batching_parameters.txt").read_text()
-    assert all(re.fullmatch(r"[a-z_]+ \{ value: \d+ \}", line) for line in batching.splitlines())
+    assert all(
+        re.fullmatch(r"[a-z_]+ \{ value: (\d+|true) \}", line) for line in batching.splitlines()
+    )
     assert "enable: true" in (directory / "monitoring.config").read_text()
