@@ -42,12 +42,14 @@ def main(argv):
     flag = flags.FLAGS
     run = RunDirectory(flag.run_dir)
     settings = run.settings()
-    with devices.strategy().scope():
-        model = checkpoints.load_model(run.model)
-        certifier = method_flags.certifier(model, flag.sigma)
     data = datasets.load(settings["dataset"], flag.data_dir, flag.download)
     shard = sharding.parsed_shard(flag.shard)
     path = flag.outfile or sharding.shard_path(run.certified, shard)
+    indices = sharding.of_shard(evenly_spread(data.num_test, flag.num_images), shard)
+    # After what can be refused at once: freezing and proving an encoder takes a while.
+    with devices.strategy().scope():
+        model = checkpoints.load_model(run.model)
+        certifier = method_flags.certifier(model, flag.sigma)
     certify_test_images(
         certifier,
         model,
@@ -58,7 +60,7 @@ def main(argv):
             settings["orthogonal_layers"],
             settings.get("parametrization", "cayley"),
         ),
-        sharding.of_shard(evenly_spread(data.num_test, flag.num_images), shard),
+        indices,
     )
     following = f"report {path}" if shard is None else f"merge --run_dir={flag.run_dir}"
     if shard is not None and flag.num_images is not None:

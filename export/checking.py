@@ -59,6 +59,7 @@ def check_export(version, certifier, signatures):
     images[-1].flat[0] = np.nan
     seed = np.arange(_ROWS, dtype=np.int64)
     n = min(_SAMPLES, signatures.max_n)
+    latents = [classifier.encode(image) for image in images[:-1]]
     requests = {
         "certify_with": {
             "images": images,
@@ -67,7 +68,7 @@ def check_export(version, certifier, signatures):
             "alpha": np.full(_ROWS, _ALPHA),
         },
         "encode": {"images": images[:-1]},
-        "classify": {"latents": np.stack([classifier.encode(image) for image in images[:-1]])},
+        "classify": {"latents": np.stack(latents)},
         "predict_clean": {"images": images},
         "predict_smoothed": {"images": images[-1:]},
         # Where certifying takes long, the table of its answers is not asked.
@@ -76,8 +77,7 @@ def check_export(version, certifier, signatures):
         "serving_default": {"images": images[-1:]},
     }
     answers = ask(version, requests)
-    for row in range(_ROWS - 1):
-        latent = classifier.encode(images[row])
+    for row, latent in enumerate(latents):
         selection, votes = classifier.count(
             images[row], latent, [(noise.SELECTION, certifier.n0), (noise.ESTIMATION, n)], row
         )
@@ -86,9 +86,7 @@ def check_export(version, certifier, signatures):
             votes,
             n,
             _ALPHA,
-            classifier.sigma,
-            classifier.lipschitz,
-            classifier.radius_loss,
+            *classifier.radius_scale,
             "half",
         )
         found = {name: value[row] for name, value in answers["certify_with"].items()}
@@ -109,7 +107,6 @@ def check_export(version, certifier, signatures):
 
 def _check_table(answers, certifier):
     """Compares the radii of `certify` with those of its own votes, whose noise was fresh."""
-    classifier = certifier.classifier
     for label, radius, votes in zip(
         *(answers[name][:-1] for name in ("label", "radius", "votes")), strict=True
     ):
@@ -118,9 +115,7 @@ def _check_table(answers, certifier):
             votes,
             certifier.n,
             certifier.alpha,
-            classifier.sigma,
-            classifier.lipschitz,
-            classifier.radius_loss,
+            *certifier.classifier.radius_scale,
             "half",
         )
         if label >= 0:

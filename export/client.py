@@ -13,8 +13,6 @@ _TYPES = {
     "logits": np.float32,
     "latents": np.float32,
 }
-
-
 _FAR_OUTSIDE = 2.0
 
 

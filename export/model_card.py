@@ -6,7 +6,6 @@ import json
 import tensorflow as tf
 
 from export.saved_model_file import read_signatures
-from lsrs_tf.lipschitz import lipschitz_report
 from lsrs_tf.models.fingerprint import fingerprint
 from lsrs_tf.version import __version__
 
@@ -90,7 +89,7 @@ def changes_from_version_before(version):
 
 def _card(version, name, model, certifier, signatures, xla, about):
     classifier = certifier.classifier
-    report = lipschitz_report(classifier.encoder)
+    report = classifier.lipschitz_report
     return {
         "name": name,
         **about,

@@ -37,10 +37,7 @@ class RadiusTests:
         self._give_up_to = np.stack([test.give_up_to for test in tests])
 
     def _test(self, radius):
-        classifier = self._classifier
-        p0 = probability_needed(
-            radius, classifier.sigma, classifier.lipschitz, classifier.radius_loss
-        )
+        p0 = probability_needed(radius, *self._classifier.radius_scale)
         return sequential_test(p0, self._certifier.n, self._certifier.alpha)
 
     def settle(self, image, latent, seed, radius):
@@ -99,17 +96,12 @@ class RadiusTests:
 
 def _ladder(certifier, radii):
     """Returns ascending radii from near 0 to the largest that n samples can certify."""
-    classifier = certifier.classifier
     # A little less than what unanimous votes prove; a number that a request can name.
     largest = float(
         confidence.float32_below(
             (1 - 1e-6)
             * confidence.largest_radius(
-                certifier.n,
-                certifier.alpha,
-                classifier.sigma,
-                classifier.lipschitz,
-                classifier.radius_loss,
+                certifier.n, certifier.alpha, *certifier.classifier.radius_scale
             )
         )
     )

@@ -243,10 +243,7 @@ class Signatures:
     def _certify_one_with(self, image, seed, n, alpha):
         label, hits, votes, samples = self._select_and_count(image, seed, n)
         p_lower = graph_confidence.lower_confidence_bound(hits, n, alpha)
-        classifier = self._classifier
-        radius = graph_confidence.certified_radius(
-            p_lower, classifier.sigma, classifier.lipschitz, classifier.radius_loss
-        )
+        radius = graph_confidence.certified_radius(p_lower, *self._classifier.radius_scale)
         radius, p_lower = map(graph_confidence.float32_below, (radius, p_lower))
         return tf.where(radius > 0, label, -1), radius, p_lower, votes, samples
 
@@ -280,16 +277,13 @@ def _certificates(certifier):
     n and alpha are fixed, so that a table holds the very numbers of `lsrs_tf.certify`, rounded
     down.
     """
-    classifier = certifier.classifier
     p_lower = np.zeros(certifier.n + 1, np.float32)
     radius = np.zeros(certifier.n + 1, np.float32)
     for hits in range(certifier.n + 1):
         bound = confidence.lower_confidence_bound(hits, certifier.n, certifier.alpha)
         p_lower[hits] = confidence.float32_below(bound)
         radius[hits] = confidence.float32_below(
-            confidence.certified_radius(
-                bound, classifier.sigma, classifier.lipschitz, classifier.radius_loss
-            )
+            confidence.certified_radius(bound, *certifier.classifier.radius_scale)
         )
     return p_lower, radius
 

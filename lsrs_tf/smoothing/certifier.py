@@ -132,9 +132,7 @@ class Certifier:
             counts,
             self.n,
             self.alpha,
-            self.classifier.sigma,
-            self.classifier.lipschitz,
-            self.classifier.radius_loss,
+            *self.classifier.radius_scale,
             self.against,
         )
         return Certificate(

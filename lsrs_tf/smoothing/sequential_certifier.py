@@ -53,8 +53,7 @@ class SequentialCertifier(PackedCertifier):
         self._tests = [self._test(radius) for radius in self.target_radii]
 
     def _test(self, radius):
-        classifier = self.classifier
-        scale = (classifier.sigma, classifier.lipschitz, classifier.radius_loss)
+        scale = self.classifier.radius_scale
         try:
             return sequential_test(probability_needed(radius, *scale), self.n, self.alpha)
         except ValueError as error:

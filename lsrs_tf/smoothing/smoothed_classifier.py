@@ -39,6 +39,8 @@ class SmoothedClassifier:
         noise: the `Float32Noise` or `ExactNoise`.
         radius_loss: float, by how much rounding lowers a radius in the latent.
         lipschitz: float, upper bound of the encoder's Lipschitz constant.
+        lipschitz_report: the `LipschitzReport` of the encoder.
+        radius_scale: tuple (sigma, lipschitz, radius_loss), what makes a radius of a probability.
         encoder: the frozen encoder.
         sample_votes: function (latent, stream, first, last) for use in graphs, the votes of the
             `batch_size` samples from `first`, see `votes.sample_votes`.
@@ -59,8 +61,8 @@ class SmoothedClassifier:
             check_replicas(self._strategy, self._head)
         self.pass_size = self.batch_size * self._replicas
         self.encoder = model.freeze_encoder()
-        report = lipschitz_report(self.encoder)
-        self.lipschitz = report.bound
+        self.lipschitz_report = lipschitz_report(self.encoder)
+        self.lipschitz = self.lipschitz_report.bound
         self.image_shape = tuple(self.encoder.inputs[0].shape[1:])
         self.latent_shape = tuple(self.encoder.outputs[0].shape[1:])
         if None in (*self.image_shape, *self.latent_shape):
@@ -71,7 +73,8 @@ class SmoothedClassifier:
         self.noise = make_noise(sigma, self.latent_shape)
         # The noise is float32, and so is its standard deviation: the radius must use that one.
         self.sigma = self.noise.sigma
-        self.radius_loss = self.noise.radius_loss(report.rounding_error)
+        self.radius_loss = self.noise.radius_loss(self.lipschitz_report.rounding_error)
+        self.radius_scale = (self.sigma, self.lipschitz, self.radius_loss)
         self.num_classes = self._checked_num_classes()
         jit_compile = xla.worthwhile() if jit_compile is None else jit_compile
         # XLA computes quantiles less accurately than the proof of exact noise allows.

@@ -11,11 +11,9 @@ import json
 import sys
 import threading
 
-sys.modules.update(
-    dict.fromkeys(
-        ("export", "experiments", "keras", "lsrs_tf", "tensorflow_probability", "tf_keras")
-    )
-)
+from export import session_program
+
+session_program.hide()
 
 import grpc  # noqa: E402
 import numpy as np  # noqa: E402
