@@ -4,8 +4,12 @@ import math
 
 import keras
 
-from lsrs_tf.lipschitz.layer_bound import BOUNDED, LayerBound, isometry
+from lsrs_tf.lipschitz.evaluation import UNIT_ROUNDOFF, Evaluation, function
+from lsrs_tf.lipschitz.layer_bound import BOUNDED, ISOMETRIC, LayerBound
+from lsrs_tf.lipschitz.linear_maps import Unchanged
+from lsrs_tf.lipschitz.registry import bound_rule
 from lsrs_tf.lipschitz.rounding import either_precision
+from lsrs_tf.lipschitz.shapes import number_of_values
 
 # The largest absolute slope of each function, rounded up. Those of `gelu`, `silu` and `mish` are
 # above 1. Functions that jump, or whose slope has no bound (`exponential`, say), are not here.
@@ -34,6 +38,45 @@ CONSTANTS = {
     "tanh": 1.0,
     "tanh_shrink": 1.0,
 }
+# Functions that only select their input or a constant, so that nothing is rounded.
+_EXACT = ("hard_tanh", "linear", "relu", "relu6")
+# No function is farther than this from zero at zero.
+_LARGEST_AT_ZERO = 1.0
+# Functions are off by at most so many roundings of 1 + slope * abs(x). In float64 TensorFlow's
+# elementary functions are accurate to a few units in the last place; tests compare all of them.
+_ROUNDINGS = 64
+# An exponent is off by a rounding of itself, of which the exponential leaves at most exp(-1).
+_SOFTMAX_ROUNDINGS = 64
+
+
+def evaluation_of_function(activation, layer, shape):
+    """Returns the `Evaluation` of a layer's activation function.
+
+    Args:
+        activation: a function of `keras.activations` that `of_function` knows, or None.
+        layer: the layer that uses it, for the message.
+        shape: tuple with the batch dimension, the shape of its input.
+    """
+    slope = of_function(activation, layer)
+    if activation is None or activation is keras.activations.linear:
+        return Evaluation()
+    if activation is keras.activations.softmax:
+        return _softmax_evaluation(shape, (-1,))
+    exact = any(activation is getattr(keras.activations, name) for name in _EXACT)
+    return function(
+        slope,
+        0.0 if exact else _LARGEST_AT_ZERO,
+        number_of_values(shape),
+        0 if exact else _ROUNDINGS,
+    )
+
+
+def _softmax_evaluation(shape, axes):
+    # Each group of probabilities has a norm of at most 1; the sum is as long as the group.
+    length = math.prod(shape[axis] or math.inf for axis in axes)
+    root = math.sqrt(number_of_values(shape) / length)
+    error = (length + _SOFTMAX_ROUNDINGS) * UNIT_ROUNDOFF * root
+    return Evaluation(lipschitz=CONSTANTS["softmax"], offset=root, absolute=error)
 
 
 def of_function(activation, layer):
@@ -58,12 +101,15 @@ def of_function(activation, layer):
     )
 
 
-def of_activation(layer, _):
-    """Bounds a `keras.layers.Activation`."""
+@bound_rule(keras.layers.Activation)
+def _activation(layer, input_shape):
     constant = of_function(layer.activation, layer)
+    evaluation = evaluation_of_function(layer.activation, layer, input_shape)
     if layer.activation is keras.activations.linear:
-        return isometry("identity")
-    return LayerBound(constant, BOUNDED, "largest slope")
+        return LayerBound(
+            1.0, ISOMETRIC, "identity", 1.0, evaluation=evaluation, linear_map=Unchanged()
+        )
+    return LayerBound(constant, BOUNDED, "largest slope", evaluation=evaluation)
 
 
 def _slope(layer, name):
@@ -77,8 +123,15 @@ def _slope(layer, name):
     return slope
 
 
-def of_relu(layer, _):
-    """Bounds a `keras.layers.ReLU`, which jumps if it has a threshold."""
+def _with_slope(slope, input_shape):
+    """Bounds a function of each value that is 0 at 0."""
+    constant = max(1.0, slope)
+    evaluation = function(constant, 0.0, number_of_values(input_shape), _ROUNDINGS)
+    return LayerBound(constant, BOUNDED, "largest slope", evaluation=evaluation)
+
+
+@bound_rule(keras.layers.ReLU)
+def _relu(layer, input_shape):
     if layer.max_value is not None:
         _slope(layer, "max_value")
     if layer.threshold != 0:
@@ -86,37 +139,41 @@ def of_relu(layer, _):
             f"Layer '{layer.name}' (ReLU) jumps at its threshold, so that it has no Lipschitz "
             f"constant. Received: threshold={layer.threshold}. Use a threshold of 0."
         )
-    return LayerBound(max(1.0, _slope(layer, "negative_slope")), BOUNDED, "largest slope")
+    slope = _slope(layer, "negative_slope")
+    if slope == 0:
+        return LayerBound(1.0, BOUNDED, "largest slope", evaluation=Evaluation())
+    return _with_slope(slope, input_shape)
 
 
-def of_leaky_relu(layer, _):
-    """Bounds a `keras.layers.LeakyReLU`."""
-    return LayerBound(max(1.0, _slope(layer, "negative_slope")), BOUNDED, "largest slope")
+@bound_rule(keras.layers.LeakyReLU)
+def _leaky_relu(layer, input_shape):
+    return _with_slope(_slope(layer, "negative_slope"), input_shape)
 
 
-def of_prelu(layer, input_shape):
-    """Bounds a `keras.layers.PReLU`, which must not repeat its input to the size of its slopes."""
+@bound_rule(keras.layers.PReLU)
+def _prelu(layer, input_shape):
+    # It must not repeat its input to the size of its slopes.
     sizes = zip(layer.alpha.shape, input_shape[1:], strict=True)
     if any(slopes not in (1, size) for slopes, size in sizes):
         raise ValueError(
             f"Layer '{layer.name}' (PReLU) has slopes of shape {tuple(layer.alpha.shape)} for "
             f"inputs of another shape. Received: {tuple(input_shape)}. Use one layer for each."
         )
-    slope = float(abs(keras.ops.convert_to_numpy(layer.alpha)).max())
-    return LayerBound(max(1.0, slope), BOUNDED, "largest slope")
+    return _with_slope(float(abs(keras.ops.convert_to_numpy(layer.alpha)).max()), input_shape)
 
 
-def of_elu(layer, _):
-    """Bounds a `keras.layers.ELU`."""
-    return LayerBound(max(1.0, _slope(layer, "alpha")), BOUNDED, "largest slope")
+@bound_rule(keras.layers.ELU)
+def _elu(layer, input_shape):
+    return _with_slope(_slope(layer, "alpha"), input_shape)
 
 
-def of_softmax(layer, input_shape):
-    """Bounds a `keras.layers.Softmax`, which must not run over the images of a batch."""
+@bound_rule(keras.layers.Softmax)
+def _softmax(layer, input_shape):
     axes = layer.axis if isinstance(layer.axis, list | tuple) else (layer.axis,)
     if any(axis is None or axis % len(input_shape) == 0 for axis in axes):
         raise ValueError(
             f"Layer '{layer.name}' (Softmax) runs along the batch, so that its outputs belong to "
             f"no single image. Received: axis={layer.axis}. Use another axis."
         )
-    return LayerBound(CONSTANTS["softmax"], BOUNDED, "largest slope")
+    evaluation = _softmax_evaluation(input_shape, axes)
+    return LayerBound(CONSTANTS["softmax"], BOUNDED, "largest slope", evaluation=evaluation)

@@ -9,22 +9,19 @@ The constants are those of `training=False` in exact arithmetic on the weights a
 (`LatentSmoothingModel.freeze_encoder`); the rounding errors of an evaluation are not in them.
 """
 
-import math
-
 import keras
-import numpy as np
-import tensorflow as tf
 
-from lsrs_tf import layers
 from lsrs_tf.graphs import is_functional, is_sequential, nodes_in_order, refuse_patched
-from lsrs_tf.lipschitz.flow import Flow
-from lsrs_tf.lipschitz.keras_layers import KERAS_RULES
+from lsrs_tf.layers import ConvexResidual
+from lsrs_tf.lipschitz import activations, keras_layers, own_layers
 from lsrs_tf.lipschitz.merging import MERGES, of_merge
-from lsrs_tf.lipschitz.own_layers import OWN_RULES, convex_combination
-from lsrs_tf.lipschitz.report import LipschitzReport, ReportRow
-from lsrs_tf.lipschitz.rounding import product
+from lsrs_tf.lipschitz.own_layers import branch_weight, convex_combination
+from lsrs_tf.lipschitz.passage import Passage
+from lsrs_tf.lipschitz.registry import bound_of, check_finite
+from lsrs_tf.lipschitz.report import LipschitzReport, ReportRows
 
-_RULES = {**KERAS_RULES, **OWN_RULES}
+# Imported for their rules.
+_RULE_MODULES = (activations, keras_layers, own_layers)
 
 # Classes of models that are bounded by their encoders; see bounded_by_encoder.
 _ENCODERS = {}
@@ -77,10 +74,10 @@ def lipschitz_report(layer_or_model, input_shape=None):
                 "exist. Call it on data first, or give its `input_shape`."
             )
         layer_or_model.build(input_shape)
-    rows = []
-    flow = Flow.of_images(_known_shape(layer_or_model, input_shape))
-    bound, flow = _bound(layer_or_model, flow, "", rows)
-    return LipschitzReport(tuple(rows), bound, flow.error * (1 + 1e-9))
+    with ReportRows() as rows:
+        passage = Passage.of_images(_known_shape(layer_or_model, input_shape))
+        passage = _through(layer_or_model, passage, "", rows).settled(rows)
+    return LipschitzReport(rows.found(), passage.bound, passage.magnitude.error * (1 + 1e-9))
 
 
 def bounded_by_encoder(model_class, encoder_of):
@@ -104,55 +101,58 @@ def _known_shape(layer, input_shape):
     return (None, None) if shape is None else tuple(shape)
 
 
-def _bound(layer, flow, prefix, rows):
-    """Returns (bound, outgoing flow) of a layer or model, and adds rows for what it is made of."""
+def _through(layer, passage, prefix, rows):
+    """Returns the passage out of a layer or model, and adds rows for what it is made of."""
     if is_sequential(layer):
-        return _sequential_bound(layer, flow, prefix, rows)
+        return _through_sequential(layer, passage, prefix, rows)
     if is_functional(layer):
-        return _functional_bound(layer, flow, prefix, rows)
-    if type(layer) is layers.ConvexResidual:
-        return _residual_bound(layer, flow, prefix, rows)
-    layer_bound = _rule_of(layer)(layer, flow.shape)
-    rows.append(ReportRow(prefix + layer.name, layer_bound))
-    return layer_bound.bound, flow.through(layer, layer_bound.bound)
+        return _through_functional(layer, passage, prefix, rows)
+    if type(layer) is ConvexResidual:
+        return _through_residual(layer, passage, prefix, rows)
+    layer_bound = bound_of(layer, passage.shape, also_known=[*MERGES, ConvexResidual])
+    outgoing = passage.through(layer, layer_bound, prefix + layer.name, rows)
+    rows.add(prefix + layer.name, layer_bound)
+    return outgoing
 
 
-def _sequential_bound(model, flow, prefix, rows):
-    flow.check_enters(model)
-    bounds = []
+def _through_sequential(model, passage, prefix, rows):
+    passage.flow.check_enters(model)
     for layer in model.layers:
-        bound, flow = _bound(layer, flow, _inner_prefix(layer, prefix), rows)
-        bounds.append(bound)
-    return product(bounds), flow
+        passage = _through(layer, passage, _inner_prefix(layer, prefix), rows)
+    return passage
 
 
-def _functional_bound(model, flow, prefix, rows):
+def _through_functional(model, passage, prefix, rows):
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ValueError(
             f"Model '{model.name}' must have one input and one output to have a Lipschitz bound. "
             f"Received: {len(model.inputs)} inputs and {len(model.outputs)} outputs."
         )
-    flow.check_enters(model)
-    known = {id(model.inputs[0]): (1.0, flow)}
+    passage.flow.check_enters(model)
+    known = {id(model.inputs[0]): passage}
     for layer, inputs, outputs in nodes_in_order(model):
         if isinstance(layer, keras.layers.InputLayer):
             continue
-        incoming, flows = zip(*(known[id(tensor)] for tensor in inputs), strict=True)
+        incoming = [known[id(tensor)] for tensor in inputs]
         if type(layer) in MERGES:
             refuse_patched(layer)
-            layer_bound = of_merge(layer, incoming, [flow.shape for flow in flows])
-            rows.append(ReportRow(prefix + layer.name, layer_bound))
-            bound, outgoing = layer_bound.bound, Flow.merged(layer, flows)
+            incoming = [passage.settled(rows) for passage in incoming]
+            layer_bound = of_merge(
+                layer,
+                [passage.bound for passage in incoming],
+                [passage.shape for passage in incoming],
+            )
+            rows.add(prefix + layer.name, layer_bound)
+            outgoing = Passage.merged(layer, layer_bound.bound, incoming)
         elif len(incoming) == 1:
-            bound, outgoing = _bound(layer, flows[0], _inner_prefix(layer, prefix), rows)
-            bound = product([incoming[0], bound])
+            outgoing = _through(layer, incoming[0], _inner_prefix(layer, prefix), rows)
         else:
             raise ValueError(
                 f"No Lipschitz bound is known for layer '{layer.name}' of class "
                 f"{type(layer).__module__}.{type(layer).__name__} with {len(incoming)} inputs."
             )
         for tensor in outputs:
-            known[id(tensor)] = (bound, outgoing)
+            known[id(tensor)] = outgoing
     return known[id(model.outputs[0])]
 
 
@@ -160,69 +160,22 @@ def _inner_prefix(layer, prefix):
     return f"{prefix}{layer.name}/" if is_sequential(layer) or is_functional(layer) else prefix
 
 
-def _residual_bound(layer, flow, prefix, rows):
+def _through_residual(layer, passage, prefix, rows):
     refuse_patched(layer)
     inner = f"{prefix}{layer.name}/"
-    branch, outgoing = _bound(layer.branch, flow, inner, rows)
-    shortcut, beside = 1.0, flow
+    passage = passage.settled(rows)
+    # Branch and shortcut are bounded on their own.
+    start = passage.restarted()
+    branch = _through(layer.branch, start, inner, rows).settled(rows)
+    shortcut = start
     if layer.shortcut is not None:
-        shortcut, beside = _bound(layer.shortcut, flow, inner, rows)
-    if outgoing.shape != beside.shape:
+        shortcut = _through(layer.shortcut, start, inner, rows).settled(rows)
+    if branch.shape != shortcut.shape:
         raise ValueError(
             f"Branch and shortcut of layer '{layer.name}' (ConvexResidual) give different shapes, "
-            f"so that one would be repeated. Received: {outgoing.shape} and {beside.shape}."
+            f"so that one would be repeated. Received: {branch.shape} and {shortcut.shape}."
         )
-    _check_finite(layer, layer.logit)
-    layer_bound = convex_combination(layer, branch, shortcut)
-    rows.append(ReportRow(prefix + layer.name, layer_bound))
-    return layer_bound.bound, outgoing.combined(beside)
-
-
-def _rule_of(layer):
-    refuse_patched(layer)
-    # The exact class decides: a subclass may have changed what the layer does.
-    rule = _RULES.get(type(layer))
-    if rule is None:
-        known = sorted(known.__name__ for known in [*_RULES, *MERGES, layers.ConvexResidual])
-        base = next((base for base in type(layer).__mro__[1:] if base in _RULES), None)
-        if base is not None:
-            advice = f"It is a subclass of {base.__name__}, which may do something else; use that."
-        elif isinstance(layer, keras.Model):
-            advice = "Build it with keras.Sequential or with the functional API."
-        elif isinstance(layer, keras.layers.Normalization):
-            advice = "Use lsrs_tf.layers.Standardization."
-        else:
-            advice = "Move the layer into the head, or replace it."
-        raise ValueError(
-            f"No Lipschitz bound is known for layer '{layer.name}' of class "
-            f"{type(layer).__module__}.{type(layer).__name__}, so that no certificate can be "
-            f"carried through it. {advice} Known: {', '.join(known)}."
-        )
-
-    def checked(layer, input_shape):
-        for weight in layer.weights:
-            _check_finite(layer, weight)
-        try:
-            layer_bound = rule(layer, input_shape)
-        except tf.errors.InvalidArgumentError as error:
-            raise ValueError(_overflow(layer)) from error
-        if not math.isfinite(layer_bound.bound):
-            raise ValueError(_overflow(layer))
-        return layer_bound
-
-    return checked
-
-
-def _check_finite(layer, weight):
-    if not np.all(np.isfinite(keras.ops.convert_to_numpy(weight))):
-        raise ValueError(
-            f"Weight '{weight.path}' of layer '{layer.name}' has values that are not finite; "
-            "no bound holds for it. Load weights from before training diverged."
-        )
-
-
-def _overflow(layer):
-    return (
-        f"The transform of layer '{layer.name}' overflows: its gain or its weights are too large. "
-        "Load weights from before training diverged."
-    )
+    check_finite(layer, layer.logit)
+    layer_bound = convex_combination(layer, branch.bound, shortcut.bound)
+    rows.add(prefix + layer.name, layer_bound)
+    return passage.combined(layer_bound.bound, branch, shortcut, branch_weight(layer))

@@ -16,6 +16,8 @@ from lsrs_tf.lipschitz.rounding import round_up
 
 # Sizes of matrices that are written out: the smaller side, the inputs, and the number of values.
 _SMALL_SIDE, _SMALL_INPUTS, _SMALL_SIZE = 1024, 4096, 2**22
+# Complex numbers in the matrices of the frequencies that are in memory together.
+_GROUP_SIZE = 2**23
 
 
 def of_convolution(kernel, image_size, strides, padding, dilation, groups):
@@ -32,39 +34,41 @@ def of_convolution(kernel, image_size, strides, padding, dilation, groups):
     Returns:
         (bound, smallest singular value or None, method).
     """
+    matrix = small_matrix(kernel, image_size, strides, padding, dilation, groups)
+    if matrix is not None:
+        bound, smallest = spectral_norm.of_matrices(matrix)
+        return bound, smallest, "matrix of the whole layer"
     kernel = _dilated(kernel, dilation)
-    height, width = image_size
-    channels = kernel.shape[2] * groups
-    inputs = height * width * channels
-    outputs = kernel.shape[3] * math.prod(
-        -(-size // stride) for size, stride in zip(image_size, strides, strict=True)
-    )
-    small = (
+    sizes = [
+        _embedding_size(size, length, stride, padding)
+        for size, length, stride in zip(image_size, kernel.shape[:2], strides, strict=True)
+    ]
+    bound = max(_of_embedding(part, sizes, strides) for part in np.split(kernel, groups, axis=3))
+    return bound, None, "frequencies of a larger circular convolution"
+
+
+def is_small(inputs, outputs):
+    """Returns whether a matrix of so many inputs and outputs is written out."""
+    return (
         min(inputs, outputs) <= _SMALL_SIDE
         and inputs <= _SMALL_INPUTS
         and inputs * outputs <= _SMALL_SIZE
     )
-    if small and padding != "causal":
-        matrix = _written_out(kernel, (height, width, channels), strides, padding)
-        bound, smallest = spectral_norm.of_matrices(matrix)
-        return bound, smallest, "matrix of the whole layer"
-    bound = max(
-        _of_embedding(part, image_size, strides) for part in np.split(kernel, groups, axis=3)
-    )
-    return bound, None, "frequencies of a larger circular convolution"
 
 
-def of_depthwise_convolution(kernel, image_size, strides, padding, dilation):
-    """Does the same for a kernel [kernel_height, kernel_width, channels, multiplier]."""
-    kernel_height, kernel_width, channels, multiplier = kernel.shape
-    return of_convolution(
-        kernel.reshape(kernel_height, kernel_width, 1, channels * multiplier),
-        image_size,
-        strides,
-        padding,
-        dilation,
-        groups=channels,
+def small_matrix(kernel, image_size, strides, padding, dilation, groups):
+    """Returns a convolution as a matrix [inputs, outputs], or None if that would be large.
+
+    Arguments as for `of_convolution`.
+    """
+    channels = kernel.shape[2] * groups
+    inputs = math.prod(image_size) * channels
+    outputs = kernel.shape[3] * math.prod(
+        -(-size // stride) for size, stride in zip(image_size, strides, strict=True)
     )
+    if padding == "causal" or not is_small(inputs, outputs):
+        return None
+    return _written_out(_dilated(kernel, dilation), (*image_size, channels), strides, padding)
 
 
 def _dilated(kernel, dilation):
@@ -92,33 +96,79 @@ def _written_out(kernel, input_shape, strides, padding):
     return np.concatenate([part.numpy() for part in outputs], axis=3).reshape(size, -1)
 
 
-def _of_embedding(kernel, image_size, strides):
+def _embedding_size(size, length, stride, padding):
+    """Returns how many blocks of `stride` pixels a circular image needs to hold a padded one.
+
+    The image begins behind the padding before it. What the last window reads beyond the end of the
+    circle must be that padding again, so that it is zero.
+
+    Args:
+        size: int, pixels of the image along a dimension.
+        length: int, pixels of the kernel.
+        stride: int.
+        padding: 'valid', 'same' or 'causal'.
+    """
+    if padding == "same":
+        windows = -(-size // stride)
+        before = max((windows - 1) * stride + length - size, 0) // 2
+    elif padding == "causal":
+        windows = -(-size // stride)
+        before = length - 1
+    else:
+        windows = (size - length) // stride + 1
+        before = 0
+    last_read = (windows - 1) * stride + length - 1
+    return max(-(-(before + size) // stride), (last_read - before) // stride + 1)
+
+
+def _of_embedding(kernel, sizes, strides):
     blocks = _blocks(kernel, strides)
     rows, columns, channels, filters = blocks.shape
     if rows == columns == 1:
         # Blocks that do not overlap: one matrix for all of them.
         return spectral_norm.of_matrices(blocks[0, 0])[0]
-    # The padded image is at most a kernel longer on either side; zeros fill the rest.
-    height, width = (
-        -(-(size + 2 * length) // stride) + taps
-        for size, length, stride, taps in zip(
-            image_size, kernel.shape[:2], strides, (rows, columns), strict=True
-        )
-    )
     taps = blocks.reshape(rows * columns, channels * filters)
     # Each entry of a spectrum is an inner product of taps and waves, off by less than this.
     rounding = 8 * (rows * columns + 8) * spectral_norm.UNIT_ROUNDOFF
     perturbation = round_up(rounding * float(np.linalg.norm(np.sum(np.abs(taps), axis=0))))
-    bounds = []
-    for column in range(width // 2 + 1):
-        # Whole turns are left out first, so that large products lose no digits.
-        turns = (
-            np.outer(np.arange(height), np.repeat(np.arange(rows), columns)) % height / height
-            + column * np.tile(np.arange(columns), rows) % width / width
-        )
-        matrices = (np.exp(2j * np.pi * turns) @ taps).reshape(height, channels, filters)
-        bounds.append(spectral_norm.of_matrices(matrices, perturbation)[0])
-    return float(np.max(bounds))
+    frequencies = _frequencies(*sizes)
+    groups = np.array_split(frequencies, -(-len(frequencies) * channels * filters // _GROUP_SIZE))
+    matrices = (
+        (_waves(group, sizes, (rows, columns)) @ taps).reshape(-1, channels, filters)
+        for group in groups
+    )
+    return spectral_norm.of_many(matrices, perturbation, len(groups))[0]
+
+
+def _frequencies(height, width):
+    """Returns the frequencies of real images, int array [frequencies, (row, column)].
+
+    Conjugate frequencies have conjugate matrices, of equal norms: half of them are enough.
+    """
+    return np.array(
+        [
+            (row, column)
+            for column in range(width // 2 + 1)
+            for row in range(height // 2 + 1 if 2 * column % width == 0 else height)
+        ]
+    )
+
+
+def _waves(frequencies, image_size, taps):
+    """Returns the waves of frequencies at all taps, complex array [frequencies, taps].
+
+    Args:
+        frequencies: int array [frequencies, (row, column)].
+        image_size: (height, width) of the circular image.
+        taps: (rows, columns) of taps.
+    """
+    places = np.stack([place.ravel() for place in np.indices(taps)])
+    # Whole turns are left out first, so that large products lose no digits.
+    turns = sum(
+        np.outer(frequencies[:, axis], places[axis]) % image_size[axis] / image_size[axis]
+        for axis in range(2)
+    )
+    return np.exp(2j * np.pi * turns)
 
 
 def _blocks(kernel, strides):

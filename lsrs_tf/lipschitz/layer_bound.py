@@ -1,4 +1,11 @@
 import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from lsrs_tf.lipschitz.evaluation import Evaluation
+from lsrs_tf.lipschitz.linear_maps import LinearMap
 
 ORTHOGONAL = "orthogonal"
 ISOMETRIC = "isometric"
@@ -17,14 +24,49 @@ class LayerBound:
         smallest_singular_value: float, of a linear layer with as many values as the smaller of
             inputs and outputs, or of the Jacobian where that is constant; None if it is not known.
             It is a measurement, not a bound.
+        evaluation: `Evaluation`, what float64 arithmetic does in the layer.
+        linear_map: `LinearMap` of the layer, without its activation, to be folded with those of its
+            neighbours; None for a layer that is not linear, or whose map is not written down.
+        slope: float, Lipschitz constant of the activation after the linear map, or None if there is
+            no activation.
+        interval: function of the least and the largest value of an input, for those of an output;
+            None if they are not known.
     """
 
     bound: float
     kind: str
     method: str
     smallest_singular_value: float | None = None
+    evaluation: Evaluation = Evaluation(relative=math.inf)
+    linear_map: LinearMap | None = None
+    slope: float | None = None
+    interval: Callable | None = None
 
 
 def isometry(method):
     """Returns the bound of a layer that only moves values."""
-    return LayerBound(1.0, ISOMETRIC, method, 1.0)
+    return LayerBound(
+        1.0, ISOMETRIC, method, 1.0, evaluation=Evaluation(), interval=lambda low, high: (low, high)
+    )
+
+
+def selection(bound, method):
+    """Returns the bound of a layer that selects and repeats values, exactly."""
+    return LayerBound(bound, BOUNDED, method, evaluation=Evaluation(lipschitz=bound))
+
+
+def affine_interval(factors, shifts):
+    """Returns the function of `LayerBound.interval` of a layer `factor * x + shift`.
+
+    Args:
+        factors: number, or one for each channel.
+        shifts: number, or one for each channel.
+    """
+
+    def interval(low, high):
+        ends = np.array([np.multiply(factors, end) + np.asarray(shifts) for end in (low, high)])
+        # Wider than any rounding, that of the factors to float32 included.
+        margin = 1e-6 * (np.abs(ends).max() + np.max(np.abs(shifts)))
+        return float(ends.min() - margin), float(ends.max() + margin)
+
+    return interval

@@ -1,6 +1,11 @@
 import dataclasses
 
+from tqdm import tqdm
+
 from lsrs_tf.lipschitz.layer_bound import LayerBound
+
+# Bounds that take fewer seconds show no progress.
+_SHOWN_AFTER = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,6 +19,29 @@ class ReportRow:
 
     name: str
     layer_bound: LayerBound
+
+
+class ReportRows:
+    """The rows of a report while they are found, with progress for what takes long."""
+
+    def __init__(self):
+        self._rows = []
+        self._progress = tqdm(desc="bound", unit="layer", delay=_SHOWN_AFTER, leave=False)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._progress.close()
+
+    def add(self, name, layer_bound):
+        """Adds a row; see `ReportRow`."""
+        self._rows.append(ReportRow(name, layer_bound))
+        self._progress.update()
+
+    def found(self):
+        """Returns the tuple of `ReportRow`."""
+        return tuple(self._rows)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import lsrs_tf
 from lsrs_tf import models
-from lsrs_tf.layers import GroupSort, Standardization
+from lsrs_tf.layers import GroupSort, SDPLipschitzConv2D, Standardization
 from lsrs_tf.smoothing import noise
 from lsrs_tf.smoothing.certifier import Certifier
 from lsrs_tf.smoothing.exact_noise import ExactNoise
@@ -178,6 +178,59 @@ def test_rounding_of_the_encoder_is_counted():
     honest = lsrs_tf.certify(model, pair, n=1_000, noise="exact", verbose=0)
     np.testing.assert_array_equal(honest.labels, [-1, -1])
     assert honest.radius_loss > 1
+
+
+def _pair_at_a_rounding():
+    """Two images of 2 x 2 pixels, apart by one rounding of float32 in one pixel."""
+    images = np.full((2, 2, 2, 1), 0.25, np.float32)
+    images[:, 0, 0, 0] = 0.5, np.nextafter(np.float32(0.5), np.float32(1))
+    return images
+
+
+def _threshold_of_first_value(latent_shape, threshold):
+    head = keras.Sequential(
+        [keras.Input(latent_shape), keras.layers.Flatten(), keras.layers.Dense(2)]
+    )
+    kernel = np.zeros((int(np.prod(latent_shape)), 2))
+    kernel[0, 0] = 1
+    head.layers[-1].set_weights([kernel, np.array([0.0, threshold])])
+    return head
+
+
+def test_constants_that_cancel_inside_a_softmax_are_counted():
+    encoder = keras.Sequential(
+        [
+            keras.Input((2, 2, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(2, activation="softmax"),
+        ]
+    )
+    kernel = np.zeros((4, 2))
+    kernel[0, 0] = 16
+    encoder.layers[-1].set_weights([kernel, np.full(2, 1e17)])
+    model = models.LatentSmoothingModel(encoder, _threshold_of_first_value((2,), 0.75), 0.1)
+    _check_no_false_certificates(model)
+
+
+def test_constants_that_cancel_inside_a_residual_layer_are_counted():
+    layer = SDPLipschitzConv2D(2, 1)
+    encoder = keras.Sequential([keras.Input((2, 2, 1)), layer])
+    kernel = np.zeros((1, 1, 2, 2))
+    kernel[0, 0, 0] = 16, -16
+    layer.kernel.assign(kernel)
+    layer.bias.assign(np.full(2, 1e17))
+    model = models.LatentSmoothingModel(encoder, _threshold_of_first_value((2, 2, 2), -0.5), 0.25)
+    _check_no_false_certificates(model)
+
+
+def _check_no_false_certificates(model):
+    images = _pair_at_a_rounding()
+    settings = {"n": 2_000, "verbose": 0}
+    # Both images are certified for different labels where the encoder's rounding is not counted.
+    false = lsrs_tf.certify(model, images, **settings)
+    assert sorted(false.labels) == [0, 1] and false.radii.min() > 1e-3
+    honest = lsrs_tf.certify(model, images, noise="exact", **settings)
+    np.testing.assert_array_equal(honest.labels, [-1, -1])
 
 
 def test_sigma_that_float32_cannot_hold_is_refused():

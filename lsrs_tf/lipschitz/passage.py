@@ -1,0 +1,142 @@
+import dataclasses
+
+from lsrs_tf.lipschitz.evaluation import Evaluation
+from lsrs_tf.lipschitz.flow import Flow
+from lsrs_tf.lipschitz.layer_bound import BOUNDED, LayerBound
+from lsrs_tf.lipschitz.linear_maps import LinearMap, fold
+from lsrs_tf.lipschitz.magnitude import Magnitude
+from lsrs_tf.lipschitz.rounding import product
+
+
+@dataclasses.dataclass(frozen=True)
+class _Chain:
+    """Linear layers, one after the other, that are bounded as one map.
+
+    Attributes:
+        start: `Passage` into the first of them.
+        linear_map: `LinearMap`, their product.
+        evaluation: `Evaluation` of all of them.
+        names: tuple of str, the layers that are more than an identity.
+    """
+
+    start: "Passage"
+    linear_map: LinearMap
+    evaluation: Evaluation
+    names: tuple
+
+
+@dataclasses.dataclass(frozen=True)
+class Passage:
+    """What is known at one place between two layers, of all that lies before it.
+
+    Attributes:
+        flow: `Flow`, the shape here.
+        bound: float, Lipschitz bound of the map from the images, or from the beginning of a branch.
+        magnitude: `Magnitude` of the values here.
+    """
+
+    flow: Flow
+    bound: float
+    magnitude: Magnitude
+    _chain: _Chain | None = None
+    # Where chains that end here were settled: a value may go to several layers.
+    _settled: list = dataclasses.field(default_factory=list, repr=False, compare=False)
+
+    @classmethod
+    def of_images(cls, shape):
+        """Returns the passage into a model whose images have this shape, batch included."""
+        return cls(Flow(shape), 1.0, Magnitude.of_images(shape))
+
+    @classmethod
+    def merged(cls, layer, bound, passages):
+        """Returns the passage out of a layer with several inputs and this bound from the images."""
+        flow = passages[0].flow.merged_with([passage.flow for passage in passages[1:]], layer)
+        magnitude = Magnitude.merged([passage.magnitude for passage in passages])
+        return cls(flow, bound, magnitude)
+
+    @property
+    def shape(self):
+        """Tuple, the shape here with the batch dimension."""
+        return self.flow.shape
+
+    def restarted(self):
+        """Returns the passage into a branch, whose bound is that of the branch alone."""
+        return dataclasses.replace(self, bound=1.0, _settled=[])
+
+    def combined(self, bound, branch, shortcut, weight):
+        """Returns the passage out of a convex combination of branches that begin here.
+
+        Args:
+            bound: float, Lipschitz bound of the combination.
+            branch: `Passage` out of the branch.
+            shortcut: `Passage` out of the shortcut.
+            weight: float, that of the branch.
+        """
+        magnitude = branch.magnitude.combined(shortcut.magnitude, weight)
+        return Passage(branch.flow, product([self.bound, bound]), magnitude)
+
+    def through(self, layer, layer_bound, name, rows):
+        """Returns the passage out of a layer.
+
+        Args:
+            layer: Keras layer.
+            layer_bound: its `LayerBound`.
+            name: str, its name in the report.
+            rows: `ReportRows`, to which rows of chains that end here are added.
+        """
+        flow = self.flow.through(layer)
+        linear_map = layer_bound.linear_map
+        folded = None
+        if self._chain is not None and linear_map is not None:
+            folded = fold(self._chain.linear_map, linear_map)
+        start = self if folded is not None else self.settled(rows)
+        outgoing = Passage(
+            flow,
+            product([start.bound, layer_bound.bound]),
+            start.magnitude.through(layer_bound.evaluation, flow.shape, layer_bound.interval),
+        )
+        if linear_map is None:
+            return outgoing
+        names = () if layer_bound.method.startswith("identity") else (name,)
+        if folded is None:
+            chain = _Chain(start, linear_map, layer_bound.evaluation, names)
+        else:
+            chain = _Chain(
+                self._chain.start,
+                folded,
+                self._chain.evaluation.then(layer_bound.evaluation),
+                (*self._chain.names, *names),
+            )
+        outgoing = dataclasses.replace(outgoing, _chain=chain)
+        if layer_bound.slope is None:
+            return outgoing
+        return outgoing.settled(rows, layer_bound.slope)
+
+    def settled(self, rows, slope=1.0):
+        """Returns this passage with the bound of the chain that ends here, if that is smaller.
+
+        Args:
+            rows: `ReportRows`, to which one for the chain is added.
+            slope: float, Lipschitz constant of an activation behind the chain.
+        """
+        if self._chain is None or len(self._chain.names) < 2:
+            return dataclasses.replace(self, _chain=None, _settled=[])
+        if not self._settled:
+            self._settled.append(self._with_bound_of_chain(rows, slope))
+        return self._settled[0]
+
+    def _with_bound_of_chain(self, rows, slope):
+        chain = self._chain
+        norm, smallest, method = chain.linear_map.norm()
+        norm = product([norm, slope])
+        bound = product([chain.start.bound, norm])
+        if not bound < self.bound:
+            return dataclasses.replace(self, _chain=None, _settled=[])
+        name = f"{chain.names[0]} .. {chain.names[-1].split('/')[-1]}"
+        evaluation = chain.evaluation.with_lipschitz(norm)
+        layer_bound = LayerBound(
+            norm, BOUNDED, f"folded: {method}", smallest, evaluation=evaluation
+        )
+        rows.add(name, layer_bound)
+        magnitude = chain.start.magnitude.through(evaluation, self.flow.shape)
+        return Passage(self.flow, bound, magnitude.smaller_of_both(self.magnitude))
