@@ -1,7 +1,7 @@
 import keras
 import tensorflow as tf
 
-from lsrs_tf.layers.precision import transform_dtype
+from lsrs_tf.numerics.precision import transform_dtype
 
 
 @keras.saving.register_keras_serializable("lsrs_tf")

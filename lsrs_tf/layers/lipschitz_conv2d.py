@@ -3,13 +3,13 @@ import tensorflow as tf
 
 from lsrs_tf.layers.arguments import known_image_shape, positive_integer, positive_pair
 from lsrs_tf.layers.invertible_downsampling import InvertibleDownsampling
-from lsrs_tf.layers.precision import transform_dtype
-from lsrs_tf.layers.spectrum import (
+from lsrs_tf.layers.weighted_layer import WeightedLayer
+from lsrs_tf.numerics.precision import transform_dtype
+from lsrs_tf.numerics.spectrum import (
     apply_pointwise,
     apply_spectrum,
     apply_spectrum_by_columns,
 )
-from lsrs_tf.layers.weighted_layer import WeightedLayer
 
 # A spectrum of more bytes than this is evaluated by columns, and never stored.
 SPECTRUM_LIMIT = 2**26
@@ -30,7 +30,7 @@ class LipschitzConv2D(WeightedLayer):
     `kernel_size` counts pixels of the downsampled image.
 
     All subclasses take the same arguments, so that an encoder can swap one for another; they
-    differ in how they turn their weights into a spectrum (see `layers.spectrum`):
+    differ in how they turn their weights into a spectrum (see `numerics.spectrum`):
     `transformed_weights` does what concerns all frequencies, `spectrum_of` what is done for
     each, so that large spectra can be evaluated by columns.
 

@@ -1,9 +1,9 @@
 import keras
 
-from lsrs_tf.layers.cayley import cayley_spectrum
 from lsrs_tf.layers.lipschitz_conv2d import LipschitzConv2D
-from lsrs_tf.layers.spectrum import kernel_spectrum
 from lsrs_tf.layers.weighted_layer import scaled_kernel
+from lsrs_tf.numerics.cayley import cayley_spectrum
+from lsrs_tf.numerics.spectrum import kernel_spectrum
 
 
 @keras.saving.register_keras_serializable("lsrs_tf")

@@ -2,9 +2,9 @@ import keras
 import tensorflow as tf
 
 from lsrs_tf.layers.arguments import positive_integer
-from lsrs_tf.layers.cayley import cayley_matrix
-from lsrs_tf.layers.precision import matmul, transform_dtype
 from lsrs_tf.layers.weighted_layer import WeightedLayer, scaled_kernel
+from lsrs_tf.numerics.cayley import cayley_matrix
+from lsrs_tf.numerics.precision import matmul, transform_dtype
 
 
 @keras.saving.register_keras_serializable("lsrs_tf")

@@ -2,10 +2,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lsrs_tf.layers import complex_pairs
-from lsrs_tf.layers.cayley import cayley_matrix
 from lsrs_tf.layers.lipschitz_conv2d import LipschitzConv2D
-from lsrs_tf.layers.precision import matmul
+from lsrs_tf.numerics import complex_pairs
+from lsrs_tf.numerics.cayley import cayley_matrix
+from lsrs_tf.numerics.precision import matmul
 
 
 @keras.saving.register_keras_serializable("lsrs_tf")

@@ -2,10 +2,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lsrs_tf.layers import complex_pairs
-from lsrs_tf.layers.correlation import absolute_correlations
 from lsrs_tf.layers.lipschitz_conv2d import LipschitzConv2D
-from lsrs_tf.layers.spectrum import kernel_spectrum
+from lsrs_tf.numerics import complex_pairs
+from lsrs_tf.numerics.correlation import absolute_correlations
+from lsrs_tf.numerics.spectrum import kernel_spectrum
 
 
 @keras.saving.register_keras_serializable("lsrs_tf")

@@ -3,10 +3,10 @@ import math
 import keras
 import tensorflow as tf
 
-from lsrs_tf.layers import complex_pairs
 from lsrs_tf.layers.lipschitz_conv2d import LipschitzConv2D
-from lsrs_tf.layers.spectrum import kernel_spectrum
 from lsrs_tf.layers.weighted_layer import scaled_kernel
+from lsrs_tf.numerics import complex_pairs
+from lsrs_tf.numerics.spectrum import kernel_spectrum
 
 # Spectral norm of half the skew matrix whose exponential series is summed.
 _RADIUS = math.pi / 2

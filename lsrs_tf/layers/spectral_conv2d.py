@@ -3,7 +3,7 @@ import tensorflow as tf
 
 from lsrs_tf.layers.arguments import known_image_shape, positive_integer, positive_pair
 from lsrs_tf.layers.invertible_downsampling import InvertibleDownsampling
-from lsrs_tf.layers.spectrum import apply_pointwise, apply_spectrum
+from lsrs_tf.numerics.spectrum import apply_pointwise, apply_spectrum
 
 
 @keras.saving.register_keras_serializable("lsrs_tf")

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lsrs_tf.layers import xla
+from lsrs_tf.numerics import xla
 
 
 class WeightedLayer(keras.layers.Layer):

@@ -13,15 +13,12 @@ import keras
 
 from lsrs_tf.graphs import is_functional, is_sequential, nodes_in_order, refuse_patched
 from lsrs_tf.layers import ConvexResidual
-from lsrs_tf.lipschitz import activations, keras_layers, own_layers
+from lsrs_tf.lipschitz import rules  # noqa: F401  (registers the rules)
 from lsrs_tf.lipschitz.merging import MERGES, of_merge
-from lsrs_tf.lipschitz.own_layers import branch_weight, convex_combination
 from lsrs_tf.lipschitz.passage import Passage
 from lsrs_tf.lipschitz.registry import bound_of, check_finite
 from lsrs_tf.lipschitz.report import LipschitzReport, ReportRows
-
-# Imported for their rules.
-_RULE_MODULES = (activations, keras_layers, own_layers)
+from lsrs_tf.lipschitz.rules.residuals import branch_weight, convex_combination
 
 # Classes of models that are bounded by their encoders; see bounded_by_encoder.
 _ENCODERS = {}

@@ -11,8 +11,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from lsrs_tf.lipschitz import spectral_norm
-from lsrs_tf.lipschitz.rounding import round_up
+from lsrs_tf.numerics import spectral_norm
+from lsrs_tf.numerics.rounding import round_up
 
 # Sizes of matrices that are written out: the smaller side, the inputs, and the number of values.
 _SMALL_SIDE, _SMALL_INPUTS, _SMALL_SIZE = 1024, 4096, 2**22

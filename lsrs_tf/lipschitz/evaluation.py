@@ -15,12 +15,13 @@ import math
 
 import numpy as np
 
-UNIT_ROUNDOFF = 2.0**-53
+from lsrs_tf.numerics.rounding import UNIT_ROUNDOFF
+
 _SMALLEST_NORMAL = 2.0**-1022
 # A square of twice this is still far from overflowing, so that no intermediate value does.
 LARGEST_SIZE = 1e150
 # A Fourier matrix is off by less than sqrt(2) * 4 u times its Frobenius norm (the errors of single
-# cosines and sines, see `layers.fourier`), and by two roundings of the factors of its inverse.
+# cosines and sines, see `numerics.fourier`), and by two roundings of the factors of its inverse.
 _WAVE_ROUNDINGS = 8
 
 
@@ -142,7 +143,7 @@ def function(slope, at_zero, values, roundings):
 
 
 def spectral_convolution(lipschitz, absolute_norm, image_size, channels, filters):
-    """Returns the evaluation of a convolution as matrix products, see `layers.spectrum`.
+    """Returns the evaluation of a convolution as matrix products, see `numerics.spectrum`.
 
     Five products follow each other: with the Fourier matrices of the width and of the height, with
     the matrices of all frequencies, and back. Norms are those of the full spectrum, in which
@@ -186,10 +187,7 @@ def absolute_norm_of_spectrum(matrices):
 
 def absolute_norm_of_matrices(matrices):
     """Bounds the spectral norms of the absolute values of real matrices [..., rows, columns]."""
-    # What overflows is the larger of both.
-    with np.errstate(over="ignore"):
-        frobenius = float(np.linalg.norm(matrices, axis=(-2, -1)).max(initial=0.0))
-        return min(frobenius, _schur(np.abs(matrices)))
+    return _absolute_norm(np.abs(matrices))
 
 
 def absolute_norm_of_kernel(kernel, groups):
@@ -202,8 +200,16 @@ def absolute_norm_of_kernel(kernel, groups):
         kernel: float array [..., channels / groups, filters].
         groups: int.
     """
-    taps = np.abs(kernel).reshape(-1, *kernel.shape[-2:]).sum(axis=0)
-    return max(absolute_norm_of_matrices(part) for part in np.split(taps, groups, axis=1))
+    taps = np.abs(kernel).reshape(-1, *kernel.shape[-2:])
+    whole = taps[0] if len(taps) == 1 else taps.sum(axis=0)
+    return max(_absolute_norm(part) for part in np.split(whole, groups, axis=1))
+
+
+def _absolute_norm(absolute):
+    # What overflows is the larger of both.
+    with np.errstate(over="ignore"):
+        frobenius = float(np.linalg.norm(absolute, axis=(-2, -1)).max(initial=0.0))
+        return min(frobenius, _schur(absolute))
 
 
 def _schur(absolute):

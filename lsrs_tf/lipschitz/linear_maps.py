@@ -11,14 +11,15 @@ import dataclasses
 
 import numpy as np
 
-from lsrs_tf.lipschitz import convolutions, spectral_norm
+from lsrs_tf.lipschitz import convolutions
 from lsrs_tf.lipschitz.evaluation import (
     UNIT_ROUNDOFF,
     absolute_norm_of_kernel,
     absolute_norm_of_matrices,
     gamma,
 )
-from lsrs_tf.lipschitz.rounding import round_up
+from lsrs_tf.numerics import spectral_norm
+from lsrs_tf.numerics.rounding import round_up
 
 
 class LinearMap(abc.ABC):

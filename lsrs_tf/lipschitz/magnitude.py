@@ -1,8 +1,9 @@
 import dataclasses
 import math
 
-from lsrs_tf.lipschitz.evaluation import LARGEST_SIZE, UNIT_ROUNDOFF
-from lsrs_tf.lipschitz.shapes import number_of_values
+from lsrs_tf.lipschitz.evaluation import LARGEST_SIZE
+from lsrs_tf.lipschitz.layer_properties import number_of_values
+from lsrs_tf.numerics.rounding import UNIT_ROUNDOFF
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import keras
 
 from lsrs_tf.lipschitz.layer_bound import BOUNDED, LayerBound
-from lsrs_tf.lipschitz.rounding import product, root_of_squares, round_up, total
+from lsrs_tf.numerics.rounding import product, root_of_squares, round_up, total
 
 
 def _average(bounds):

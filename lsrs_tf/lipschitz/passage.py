@@ -5,7 +5,7 @@ from lsrs_tf.lipschitz.flow import Flow
 from lsrs_tf.lipschitz.layer_bound import BOUNDED, LayerBound
 from lsrs_tf.lipschitz.linear_maps import LinearMap, fold
 from lsrs_tf.lipschitz.magnitude import Magnitude
-from lsrs_tf.lipschitz.rounding import product
+from lsrs_tf.numerics.rounding import product
 
 
 @dataclasses.dataclass(frozen=True)

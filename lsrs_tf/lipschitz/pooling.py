@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from lsrs_tf.lipschitz import spectral_norm
-from lsrs_tf.lipschitz.rounding import product, root
+from lsrs_tf.numerics import spectral_norm
+from lsrs_tf.numerics.rounding import product, root
 
 
 def of_average_pooling(image_size, pool_size, strides, padding):

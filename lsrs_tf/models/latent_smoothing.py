@@ -3,9 +3,9 @@ import numbers
 import keras
 import numpy as np
 
-from lsrs_tf.layers import xla
 from lsrs_tf.lipschitz import bounded_by_encoder
 from lsrs_tf.models.freezing import freeze_encoder
+from lsrs_tf.numerics import xla
 
 
 def checked_sigma(sigma):

@@ -1,9 +1,9 @@
 import numpy as np
 import tensorflow as tf
 
-from lsrs_tf.layers import xla
 from lsrs_tf.lipschitz import lipschitz_report
 from lsrs_tf.models.latent_smoothing import checked_sigma, smoothed_parts
+from lsrs_tf.numerics import xla
 from lsrs_tf.smoothing import votes
 from lsrs_tf.smoothing.noise import SELECTION, shared_stream
 from lsrs_tf.smoothing.noise import stream as noise_stream

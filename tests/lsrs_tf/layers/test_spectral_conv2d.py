@@ -2,7 +2,7 @@ import numpy as np
 import tensorflow as tf
 
 from lsrs_tf.layers import SpectralConv2D
-from lsrs_tf.layers.spectrum import kernel_spectrum
+from lsrs_tf.numerics.spectrum import kernel_spectrum
 from tests.oracles import circular_convolution
 
 

@@ -9,8 +9,9 @@ import scipy.linalg
 
 import lsrs_tf
 from lsrs_tf import layers, lipschitz_bound
-from lsrs_tf.lipschitz import convolutions, spectral_norm
+from lsrs_tf.lipschitz import convolutions
 from lsrs_tf.models.freezing import freeze_encoder
+from lsrs_tf.numerics import spectral_norm
 from tests.oracles import jacobian
 
 Layers = keras.layers

@@ -9,9 +9,9 @@ import pytest
 
 import lsrs_tf
 from lsrs_tf import layers, models
-from lsrs_tf.layers.fourier import _waves
-from lsrs_tf.lipschitz import activations
+from lsrs_tf.lipschitz.rules import activations
 from lsrs_tf.models.freezing import freeze_encoder
+from lsrs_tf.numerics.fourier import _waves
 from tests.precise import Longdouble, Mpmath, evaluate
 
 Layers = keras.layers

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lsrs_tf.layers import fourier
+from lsrs_tf.numerics import fourier
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 3), (4, 4), (5, 6), (7, 5)])

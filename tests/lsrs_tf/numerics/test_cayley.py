@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lsrs_tf.layers.cayley import cayley_matrix, cayley_spectrum
+from lsrs_tf.numerics.cayley import cayley_matrix, cayley_spectrum
 from tests.oracles import joined, split
 
 

@@ -4,12 +4,12 @@ import math
 
 import keras
 
-from lsrs_tf.lipschitz.evaluation import UNIT_ROUNDOFF, Evaluation, function
+from lsrs_tf.lipschitz.evaluation import Evaluation, function
 from lsrs_tf.lipschitz.layer_bound import BOUNDED, ISOMETRIC, LayerBound
+from lsrs_tf.lipschitz.layer_properties import number_of_values
 from lsrs_tf.lipschitz.linear_maps import Unchanged
 from lsrs_tf.lipschitz.registry import bound_rule
-from lsrs_tf.lipschitz.rounding import either_precision
-from lsrs_tf.lipschitz.shapes import number_of_values
+from lsrs_tf.numerics.rounding import UNIT_ROUNDOFF, either_precision
 
 # The largest absolute slope of each function, rounded up. Those of `gelu`, `silu` and `mish` are
 # above 1. Functions that jump, or whose slope has no bound (`exponential`, say), are not here.

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from lsrs_tf import lipschitz_bound
-from lsrs_tf.lipschitz.activations import CONSTANTS
+from lsrs_tf.lipschitz.rules.activations import CONSTANTS
 
 
 def _slope(function):

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from lsrs_tf.lipschitz import rounding
+from lsrs_tf.numerics import rounding
 
 
 def test_results_are_never_below_the_exact_ones():

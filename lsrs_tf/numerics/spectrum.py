@@ -9,8 +9,8 @@ orthogonal exactly when all of them are.
 
 import tensorflow as tf
 
-from lsrs_tf.layers import complex_pairs, fourier
-from lsrs_tf.layers.precision import constant_matmul, matmul
+from lsrs_tf.numerics import complex_pairs, fourier
+from lsrs_tf.numerics.precision import constant_matmul, matmul
 
 
 def kernel_spectrum(kernel, height, width, columns=None):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lsrs_tf.layers.spectrum import (
+from lsrs_tf.numerics.spectrum import (
     apply_pointwise,
     apply_spectrum,
     apply_spectrum_by_columns,

@@ -2,7 +2,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from lsrs_tf.lipschitz import spectral_norm
+from lsrs_tf.numerics import spectral_norm
 
 
 def _exact_norm(matrix):

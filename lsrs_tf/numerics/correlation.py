@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from lsrs_tf.layers import complex_pairs, fourier
-from lsrs_tf.layers.spectrum import kernel_spectrum
+from lsrs_tf.numerics import complex_pairs, fourier
+from lsrs_tf.numerics.spectrum import kernel_spectrum
 
 
 def absolute_correlations(kernel):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lsrs_tf.layers import OrthogonalConv2D, precision
+from lsrs_tf.layers import OrthogonalConv2D
+from lsrs_tf.numerics import precision
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
-from lsrs_tf.layers import complex_pairs
+from lsrs_tf.numerics import complex_pairs
 from tests.oracles import joined, split
 
 

@@ -4,6 +4,9 @@ import math
 
 import numpy as np
 
+# The largest relative error of one rounding in float64.
+UNIT_ROUNDOFF = 2.0**-53
+
 
 def round_up(value):
     """Returns the next larger number: at least the exact result of one rounded operation."""

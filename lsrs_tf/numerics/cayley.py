@@ -15,8 +15,8 @@ the result is the less orthogonal, the larger W is: by about 1e-7 times its norm
 
 import tensorflow as tf
 
-from lsrs_tf.layers import complex_pairs
-from lsrs_tf.layers.precision import matmul
+from lsrs_tf.numerics import complex_pairs
+from lsrs_tf.numerics.precision import matmul
 
 
 def cayley_matrix(matrix):

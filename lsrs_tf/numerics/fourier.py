@@ -9,7 +9,7 @@ ones, along an axis written (re, im).
 import numpy as np
 import tensorflow as tf
 
-from lsrs_tf.layers.precision import constant_matmul
+from lsrs_tf.numerics.precision import constant_matmul
 
 
 def to_frequencies(images):

@@ -5,7 +5,7 @@ A *stacked* matrix `[..., 2 * rows, columns]` holds the real part above the imag
 
 import tensorflow as tf
 
-from lsrs_tf.layers.precision import matmul
+from lsrs_tf.numerics.precision import matmul
 
 
 def stack(real, imaginary):

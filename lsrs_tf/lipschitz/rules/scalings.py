@@ -1,0 +1,118 @@
+"""Bounds of layers with a factor for each channel."""
+
+import math
+
+import keras
+import numpy as np
+
+from lsrs_tf import layers
+from lsrs_tf.lipschitz.evaluation import added, chained, scaled
+from lsrs_tf.lipschitz.layer_bound import BOUNDED, ISOMETRIC, LayerBound, affine_interval
+from lsrs_tf.lipschitz.layer_properties import float64, number_of_values
+from lsrs_tf.lipschitz.linear_maps import ChannelScaling
+from lsrs_tf.lipschitz.registry import bound_rule
+from lsrs_tf.numerics.rounding import UNIT_ROUNDOFF, either_precision, round_down, round_up
+
+# Roundings of a factor of batch normalization: sum, inverse root, which TensorFlow may refine from
+# an estimate, and product.
+_FACTOR_ROUNDINGS = 16
+
+
+@bound_rule(keras.layers.BatchNormalization)
+def _batch_normalization(layer, input_shape):
+    variance = float64(layer.moving_variance)
+    epsilon = min(layer.epsilon, float(np.float32(layer.epsilon)))
+    smallest = round_down(float(np.min(variance)) + epsilon)
+    if smallest <= 0:
+        raise ValueError(
+            f"Layer '{layer.name}' (BatchNormalization) has a variance of {np.min(variance)} and "
+            f"an epsilon of {layer.epsilon}, which leave nothing to divide by."
+        )
+    factors = 1 / np.sqrt(variance + epsilon)
+    if layer.scale:
+        factors = factors * float64(layer.gamma)
+    # Roundings here, each by less than one unit in the last place.
+    largest = round_up(float(np.max(np.abs(factors))) * (1 + 8 * UNIT_ROUNDOFF))
+    values = number_of_values(input_shape)
+    # Its two constant terms may cancel each other, but not what rounding does to them.
+    mean_term = float64(layer.moving_mean) * factors
+    beta = float64(layer.beta) if layer.center else 0.0
+    repeated = math.sqrt(values / variance.size)
+    magnitude = repeated * float(np.linalg.norm(np.abs(mean_term) + np.abs(beta)))
+    # The epsilon may be rounded to float32.
+    norm = repeated * float(np.linalg.norm(beta - mean_term)) + 1e-6 * magnitude
+    last = layer.axis in (-1, len(input_shape) - 1)
+    return LayerBound(
+        largest,
+        BOUNDED,
+        "largest factor in inference",
+        evaluation=chained(
+            [
+                scaled(largest, _FACTOR_ROUNDINGS, values),
+                added(norm, _FACTOR_ROUNDINGS + 4, magnitude),
+            ]
+        ),
+        linear_map=ChannelScaling(factors, _FACTOR_ROUNDINGS) if last else None,
+    )
+
+
+@bound_rule(keras.layers.Rescaling)
+def _rescaling(layer, input_shape):
+    for name in ("scale", "offset"):
+        values = np.asarray(getattr(layer, name), np.float64)
+        # Anything else could repeat the input, and stretch it thereby.
+        if values.ndim > 1 or values.size not in (1, input_shape[-1]):
+            raise ValueError(
+                f"Layer '{layer.name}' (Rescaling) needs a {name} that is one number, or one for "
+                f"each channel. Received: {name} of shape {values.shape} for an input of shape "
+                f"{tuple(input_shape)}"
+            )
+        if values.ndim and keras.config.image_data_format() != "channels_last":
+            raise ValueError(
+                f"Layer '{layer.name}' (Rescaling) with a {name} for each channel is bounded for "
+                "keras.config.image_data_format() == 'channels_last' only."
+            )
+        if not np.all(np.isfinite(values)):
+            raise ValueError(
+                f"Layer '{layer.name}' (Rescaling) needs finite numbers. Received: {name}={values}"
+            )
+    scale = max(map(either_precision, np.ravel(layer.scale)))
+    offsets = np.array(list(map(either_precision, np.ravel(layer.offset))))
+    values = number_of_values(input_shape)
+    offset = math.sqrt(values / offsets.size) * float(np.linalg.norm(offsets))
+    return LayerBound(
+        scale,
+        BOUNDED,
+        "largest factor",
+        evaluation=chained([scaled(scale, 2, values), added(offset)]),
+        linear_map=_scaling_of_either_precision(layer.scale, input_shape[-1]),
+        interval=affine_interval(layer.scale, layer.offset),
+    )
+
+
+def _scaling_of_either_precision(scale, channels):
+    # Keras may round the factors to float32 or not: the larger of both is folded.
+    factors = np.array([np.sign(entry) * either_precision(entry) for entry in np.ravel(scale)])
+    if channels is None:
+        return None
+    return ChannelScaling(np.broadcast_to(factors, [channels]))
+
+
+@bound_rule(layers.Standardization)
+def _standardization(layer, input_shape):
+    smallest, largest = float(np.min(layer.std)), float(np.max(layer.std))
+    values = number_of_values(input_shape)
+    mean, std = np.broadcast_arrays(layer.mean, layer.std)
+    shift = math.sqrt(values / mean.size) * float(np.linalg.norm(mean))
+    bound = 1.0 if smallest == 1.0 else round_up(1.0 / smallest)
+    evaluation = added(shift)
+    if not smallest == largest == 1.0:
+        evaluation = evaluation.then(scaled(bound, 2, values))
+    details = {
+        "evaluation": evaluation,
+        "linear_map": ChannelScaling(np.broadcast_to(1 / std, [input_shape[-1]]), 1),
+        "interval": affine_interval(1 / std, -mean / std),
+    }
+    if smallest == largest == 1.0:
+        return LayerBound(1.0, ISOMETRIC, "moves all values alike", 1.0, **details)
+    return LayerBound(bound, BOUNDED, "1 / min(std)", 1.0 / largest, **details)

@@ -1,0 +1,1 @@
+"""Numbers below the layers: Fourier products, spectra, orthogonal matrices, norms, rounding."""
