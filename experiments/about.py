@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 
-from experiments.certified_run import read_run
 from lsrs_tf.evaluation.metrics import average_certified_radius, certified_accuracy
 from lsrs_tf.models.fingerprint import fingerprint
-from lsrs_tf.smoothing import records
+from lsrs_tf.records import reading
+from lsrs_tf.records.summary import read_run
 
 _ARCHITECTURE = ("model", "orthogonal_layers", "width", "widen_factor", "parametrization")
 
@@ -57,7 +57,7 @@ def _measured(certified, model):
         },
         "average_certified_radius": average_certified_radius(radii, correct),
         "abstained": float(np.mean([record.predict == -1 for record in certified.records])),
-        "settings": records.settings_of(certified.records[0]),
+        "settings": reading.settings_of(certified.records[0]),
     }
     if certified.clean_accuracy is not None:
         figures["clean_accuracy"] = float(certified.clean_accuracy)

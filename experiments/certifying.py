@@ -3,9 +3,9 @@
 from tqdm import tqdm
 
 from lsrs_tf.models.fingerprint import fingerprint
-from lsrs_tf.smoothing import records
+from lsrs_tf.records import reading
+from lsrs_tf.records.journal import Journal
 from lsrs_tf.smoothing.images import checked_image
-from lsrs_tf.smoothing.record_file import RecordFile
 
 
 def evenly_spread(num_test, num_images):
@@ -59,7 +59,7 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
         "lipschitz": classifier.lipschitz,
         "model": fingerprint(model),
     }
-    with RecordFile(path, settings, records.RESULTS) as file:
+    with Journal(path, settings, reading.RESULTS) as file:
         if file.done:
             print(f"{path} holds {len(file.done)} images already.")
         others = sorted({*file.done} - {*indices})

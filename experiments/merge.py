@@ -10,9 +10,10 @@ single process, but for the times; nothing may be missing or double.
 
 from absl import flags
 
-from experiments import command_line, data_flags, datasets, sharding
+from experiments import command_line, data_flags, datasets
 from experiments.certifying import evenly_spread
 from experiments.run_directory import RunDirectory
+from lsrs_tf.records.merging import merge
 
 flags.DEFINE_string("run_dir", None, "Folder of the training run (its --output_dir).")
 flags.DEFINE_string("outfile", None, "File to write; None means certified.tsv in --run_dir.")
@@ -29,7 +30,7 @@ def main(argv):
     paths = argv[1:] or sorted(run.path.glob("certified.*of*.tsv"))
     if not paths:
         raise ValueError(f"There are no files of shards in {run.path}. Give their names.")
-    sharding.merge(paths, outfile, evenly_spread(data.num_test, flag.num_images))
+    merge(paths, outfile, evenly_spread(data.num_test, flag.num_images))
     print(f"Wrote {outfile}, from {len(paths)} shards.")
 
 

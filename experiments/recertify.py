@@ -11,10 +11,10 @@ import pathlib
 from absl import flags
 
 from experiments import against_flag, alpha_flag, command_line
-from lsrs_tf.smoothing import records
+from lsrs_tf.records import reading
+from lsrs_tf.records.consistency import check_record
+from lsrs_tf.records.journal import Journal
 from lsrs_tf.smoothing.recertification import recertified
-from lsrs_tf.smoothing.record_check import check_record
-from lsrs_tf.smoothing.record_file import RecordFile
 from lsrs_tf.smoothing.settings import checked_certification_settings
 
 _CHANGED = ("alpha", "against")
@@ -43,12 +43,12 @@ def recertify_file(path, outfile, alpha=None, against=None):
         raise FileExistsError(f"{outfile} exists already. Remove it, or give another --outfile.")
     path = pathlib.Path(path)
     path = path / "certified.tsv" if path.is_dir() else path
-    found = records.read(path)
+    found = reading.read(path)
     for record in found:
         _check(record, path)
     if not found:
         raise ValueError(f"{path} holds no certified image yet.")
-    common = records.settings_of(found[0])
+    common = reading.settings_of(found[0])
     common.setdefault("against", "half")
     alpha = float(common["alpha"]) if alpha is None else alpha
     against = common["against"] if against is None else against
@@ -58,16 +58,16 @@ def recertify_file(path, outfile, alpha=None, against=None):
         for name in ("alpha", "against")
     }
     settings = {**common, "alpha": alpha, "against": against, **origin}
-    with RecordFile(outfile, settings, records.RESULTS) as file:
+    with Journal(outfile, settings, reading.RESULTS) as file:
         for record in found:
             extra = record.extra
-            if records.settings_of(record) != records.settings_of(found[0]):
+            if reading.settings_of(record) != reading.settings_of(found[0]):
                 raise ValueError(f"{path} mixes rows of different settings.")
             n0, n, _ = checked_certification_settings(
                 int(extra["n0"]), int(extra["n"]), alpha, against
             )
             label, radius, p_lower = recertified(
-                *records.votes_of(record),
+                *reading.votes_of(record),
                 n,
                 alpha,
                 float(extra["sigma"]),

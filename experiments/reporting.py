@@ -6,7 +6,6 @@ import pathlib
 
 import numpy as np
 
-from experiments.certified_run import UNKNOWN, read_run
 from lsrs_tf.evaluation.metrics import (
     certified_accuracy_interval,
     exact_average_certified_radius,
@@ -14,6 +13,7 @@ from lsrs_tf.evaluation.metrics import (
 )
 from lsrs_tf.evaluation.plots import plot_certified_accuracy, plot_class_probabilities
 from lsrs_tf.files import written_whole
+from lsrs_tf.records.summary import UNKNOWN, read_run
 
 
 def paper_table(runs):

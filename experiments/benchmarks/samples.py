@@ -22,9 +22,10 @@ from absl import flags
 
 from experiments import command_line
 from experiments.benchmarks.input_specific import input_specific_samples
-from experiments.certified_run import read_run
 from experiments.flag_values import number_list
-from lsrs_tf.smoothing import confidence, noise, records, sequential
+from lsrs_tf.records import reading
+from lsrs_tf.records.summary import read_run
+from lsrs_tf.smoothing import confidence, noise, sequential
 from lsrs_tf.smoothing.planned_estimate import PlannedEstimate
 
 flags.DEFINE_list("radii", ["0.25", "0.5", "0.75"], "Target radii.")
@@ -161,7 +162,7 @@ def _planned(estimate, probability, rng):
 
 
 def _fraction(record):
-    selection, counts = records.votes_of(record)
+    selection, counts = reading.votes_of(record)
     # Half a vote on either side keeps unanimous votes from a probability of 1.
     return float((counts[selection.argmax()] + 0.5) / (int(record.extra["n"]) + 1))
 

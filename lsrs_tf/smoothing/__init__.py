@@ -1,1 +1,1 @@
-"""Randomized smoothing in the latent space: sampling, statistics, certificates, records."""
+"""Randomized smoothing in the latent space: sampling, statistics, certificates."""

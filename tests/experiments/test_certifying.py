@@ -8,7 +8,7 @@ import pytest
 from experiments import datasets
 from experiments.certifying import certify_test_images, evenly_spread
 from lsrs_tf import models
-from lsrs_tf.smoothing import records
+from lsrs_tf.records import reading
 from lsrs_tf.smoothing.certification import make_certifier
 
 
@@ -38,7 +38,7 @@ def test_rows_do_not_depend_on_interruptions_and_order(tmp_path):
     _certify(model, tmp_path / "parts.tsv", [3])
     _certify(model, tmp_path / "parts.tsv", [0, 3, 7])
     assert _without_times(tmp_path / "parts.tsv") == _without_times(tmp_path / "whole.tsv")
-    rows = records.read(tmp_path / "whole.tsv")
+    rows = reading.read(tmp_path / "whole.tsv")
     assert [row.idx for row in rows] == [0, 3, 7]
     assert rows[0].extra["sigma"] == "0.25"
     assert sum(map(int, rows[0].extra["counts"].split(","))) <= 50
@@ -56,7 +56,7 @@ def test_sequential_rows_do_not_depend_on_interruptions_and_order(tmp_path):
         for name in ("whole.tsv", "parts.tsv")
     )
     assert [row[:5] + row[6:] for row in whole] == [row[:5] + row[6:] for row in parts]
-    rows = records.read(tmp_path / "whole.tsv")
+    rows = reading.read(tmp_path / "whole.tsv")
     assert [row.idx for row in rows] == [0, 3, 7, 9]
     assert {row.radius for row in rows} <= {0.0, 0.05, 0.1}
     for row in rows:
@@ -121,4 +121,4 @@ def test_ten_kills_change_nothing(tmp_path):
         assert before <= rows() < 61
     start(killed).join()
     assert _without_times(killed) == _without_times(whole)
-    assert [record.idx for record in records.read(killed)] == evenly_spread(360, 60)
+    assert [record.idx for record in reading.read(killed)] == evenly_spread(360, 60)

@@ -5,7 +5,7 @@ import pytest
 
 from experiments.run_directory import RunDirectory
 from lsrs_tf import models
-from lsrs_tf.smoothing import records
+from lsrs_tf.records import reading
 
 
 @pytest.mark.slow
@@ -21,8 +21,8 @@ def test_shards_are_merged_and_recertified_by_the_commands_of_the_readme(tmp_pat
     for shard in ("1/2", "2/2"):
         command("certify", *images, "--n0=10", "--n=100", f"--shard={shard}")
     command("merge", *images)
-    merged = records.read(run.certified)
+    merged = reading.read(run.certified)
     assert [record.idx for record in merged] == [0, 72, 144, 216, 288]
     again = tmp_path / "at_01.tsv"
     command("recertify", str(run.certified), "--alpha=0.01", f"--outfile={again}")
-    assert {record.extra["alpha"] for record in records.read(again)} == {"0.01"}
+    assert {record.extra["alpha"] for record in reading.read(again)} == {"0.01"}

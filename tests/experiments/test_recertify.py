@@ -4,7 +4,7 @@ from experiments import datasets
 from experiments.certifying import certify_test_images
 from experiments.recertify import recertify_file
 from lsrs_tf import models
-from lsrs_tf.smoothing import records
+from lsrs_tf.records import reading
 from lsrs_tf.smoothing.certification import make_certifier
 
 
@@ -38,7 +38,7 @@ def test_files_without_usable_votes_are_refused(tmp_path):
     with pytest.raises(ValueError, match="sequential tests"):
         recertify_file(tmp_path / "seq.tsv", tmp_path / "again.tsv", 0.2)
     bare = tmp_path / "bare.tsv"
-    bare.write_text("\t".join(records.COLUMNS) + "\n0\t3\t3\t0.428\t1\t0:00:15.132000\n")
+    bare.write_text("\t".join(reading.COLUMNS) + "\n0\t3\t3\t0.428\t1\t0:00:15.132000\n")
     with pytest.raises(ValueError, match="does not hold the votes"):
         recertify_file(bare, tmp_path / "again.tsv", 0.2)
     assert not (tmp_path / "again.tsv").exists()
@@ -48,7 +48,7 @@ def test_what_is_not_asked_for_stays_as_it_was(tmp_path):
     _certify(models.convnet(width=4), tmp_path / "certified.tsv", 0.01)
     recertify_file(tmp_path, tmp_path / "second.tsv", against="runner_up")
     recertify_file(tmp_path / "second.tsv", tmp_path / "third.tsv", alpha=0.1)
-    settings = records.settings_of(records.read(tmp_path / "third.tsv")[0])
+    settings = reading.settings_of(reading.read(tmp_path / "third.tsv")[0])
     assert (settings["alpha"], settings["against"]) == ("0.1", "runner_up")
     assert settings["recertified_from_alpha"] == "0.01"
     assert settings["recertified_from_against"] == "half"
@@ -57,7 +57,7 @@ def test_what_is_not_asked_for_stays_as_it_was(tmp_path):
 def test_votes_that_cannot_be_are_refused(tmp_path):
     _certify(models.convnet(width=4), tmp_path / "first.tsv", 0.01)
     text = (tmp_path / "first.tsv").read_text()
-    counts = records.read(tmp_path / "first.tsv")[0].extra["counts"]
+    counts = reading.read(tmp_path / "first.tsv")[0].extra["counts"]
     (tmp_path / "edited.tsv").write_text(text.replace(counts, "301" + counts[counts.index(",") :]))
     with pytest.raises(ValueError, match="image 0 in .*edited.tsv is damaged"):
         recertify_file(tmp_path / "edited.tsv", tmp_path / "again.tsv", 0.2)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from experiments.benchmarks import samples
-from experiments.certified_run import read_run
+from lsrs_tf.records.summary import read_run
 from lsrs_tf.smoothing.sequential import outcome_probabilities, sequential_test
 
 

@@ -3,11 +3,11 @@ import os
 import pathlib
 
 from lsrs_tf.files import written_whole
-from lsrs_tf.smoothing import records
-from lsrs_tf.smoothing.record_check import check_record
+from lsrs_tf.records import reading
+from lsrs_tf.records.consistency import check_record
 
 
-class RecordFile:
+class Journal:
     """A certification file that is open for appending, and resumes where it was left.
 
     Every row is on disk before the next image begins. A kill can leave half a row at the end; it is
@@ -19,7 +19,7 @@ class RecordFile:
         results: list of str, further columns of each row after the settings.
 
     Attributes:
-        done: dict of index to `records.Record`, what the file held when it was opened.
+        done: dict of index to `reading.Record`, what the file held when it was opened.
 
     Raises:
         FileExistsError: if the file was begun with other settings, or another process writes to it.
@@ -48,7 +48,7 @@ class RecordFile:
         self.close()
 
     def append(self, idx, label, predict, radius, seconds, results):
-        """Writes the row of one image; see `records.format_row`.
+        """Writes the row of one image; see `reading.format_row`.
 
         Args:
             idx: int, the place of the image in its test set.
@@ -62,7 +62,7 @@ class RecordFile:
             OSError: if the row cannot be written, on a full disk for instance.
         """
         extra = [*self._settings.values(), *(results[name] for name in self._results)]
-        self._write(records.format_row(idx, label, predict, radius, seconds, extra))
+        self._write(reading.format_row(idx, label, predict, radius, seconds, extra))
 
     def sort(self):
         """Brings the rows into the order of the indices, at once or not at all.
@@ -93,12 +93,12 @@ class RecordFile:
             )
 
     def _open(self):
-        header = "\t".join([*records.COLUMNS, *self._settings, *self._results]) + "\n"
+        header = "\t".join([*reading.COLUMNS, *self._settings, *self._results]) + "\n"
         self._cut_off_half_a_row(header)
         if self._path.stat().st_size == 0:
             self._write(header)
             return {}
-        done = {record.idx: record for record in records.read(self._path)}
+        done = {record.idx: record for record in reading.read(self._path)}
         for record in done.values():
             check_record(record, self._path)
             changed = [

@@ -6,8 +6,8 @@ import pathlib
 
 import numpy as np
 
-from lsrs_tf.smoothing import records
-from lsrs_tf.smoothing.record_check import check_record
+from lsrs_tf.records import reading
+from lsrs_tf.records.consistency import check_record
 
 UNKNOWN = "-"
 # What all rows of a file must agree on, where they tell it.
@@ -38,7 +38,7 @@ class Run:
 
     Attributes:
         path: the file.
-        records: list of `records.Record`, at least one.
+        records: list of `reading.Record`, at least one.
     """
 
     path: pathlib.Path
@@ -77,7 +77,7 @@ class Run:
     @property
     def class_probabilities(self):
         """Float array, the share of the selected class in the votes; None if there are no votes."""
-        votes = [records.votes_of(record) for record in self.records]
+        votes = [reading.votes_of(record) for record in self.records]
         if any(entry is None for entry in votes):
             return None
         return np.array(
@@ -141,7 +141,7 @@ def read_run(path):
     path = pathlib.Path(path)
     if path.is_dir():
         path = path / "certified.tsv"
-    found = records.read(path)
+    found = reading.read(path)
     if not found:
         raise ValueError(f"{path} holds no certified image yet.")
     for record in found:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lsrs_tf.smoothing import records
+from lsrs_tf.records import reading
 from lsrs_tf.smoothing.recertification import recertified
 
 # What a certificate of a fixed number of samples follows from.
@@ -17,7 +17,7 @@ def check_record(record, path):
     Records of other packages, which hold no votes, are taken as they are.
 
     Args:
-        record: `records.Record`.
+        record: `reading.Record`.
         path: its file, for the message.
 
     Raises:
@@ -26,7 +26,7 @@ def check_record(record, path):
     if not set(record.extra) >= _NEEDED:
         return
     try:
-        selection, counts = records.votes_of(record)
+        selection, counts = reading.votes_of(record)
         n0, n = int(record.extra["n0"]), int(record.extra["n"])
         float(record.extra["p_lower"])
         _check_votes(selection, counts, n0, n)
@@ -65,6 +65,6 @@ def _check_radius(record, selection, counts, n):
     elif record.predict not in (int(np.argmax(selection)), -1):
         raise ValueError(f"its votes did not select class {record.predict}")
     elif extra.get("target_radii", "-") != "-":
-        targets = [float(records.rounded_down(r)) for r in extra["target_radii"].split(",")]
+        targets = [float(reading.rounded_down(r)) for r in extra["target_radii"].split(",")]
         if record.radius not in (0.0, *targets):
             raise ValueError(f"radius {record.radius} is not one of its target radii")

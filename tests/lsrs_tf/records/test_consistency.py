@@ -6,9 +6,9 @@ import pytest
 from experiments import datasets
 from experiments.certifying import certify_test_images
 from lsrs_tf import models
-from lsrs_tf.smoothing import records
+from lsrs_tf.records import reading
+from lsrs_tf.records.consistency import check_record
 from lsrs_tf.smoothing.certification import make_certifier
-from lsrs_tf.smoothing.record_check import check_record
 
 KINDS = {
     "fixed": {},
@@ -30,7 +30,7 @@ def files(tmp_path_factory):
         data = datasets.load("digits")
         path = folder / f"{name}.tsv"
         certify_test_images(certifier, model, data, path, "2/4", [0, 3, 7, 9])
-    return {name: records.read(folder / f"{name}.tsv") for name in KINDS}
+    return {name: reading.read(folder / f"{name}.tsv") for name in KINDS}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -64,5 +64,5 @@ def test_edited_radii_and_labels_are_noticed(files, kind):
 
 
 def test_records_of_others_are_taken_as_they_are():
-    record = records.Record(0, 1, 1, 9.0, True, 1.0, {"sigma": "0.25"})
+    record = reading.Record(0, 1, 1, 9.0, True, 1.0, {"sigma": "0.25"})
     check_record(record, "file.tsv")

@@ -1,0 +1,1 @@
+"""Certification files: columns, reading, checking, resumable writing, merging, figures."""
