@@ -36,7 +36,23 @@ def next_pilot(hits, taken, n, alpha, tolerance):
     share = _SMALL_PILOT_SHARE if taken - hits >= _FEW_MISSES else _PILOT_SHARE
     if taken >= share * planned:
         return taken
+    return _more(taken, n)
+
+
+def _more(taken, n):
     return min(2 * taken, n)
+
+
+def pilot_sizes(n):
+    """Returns all numbers of pilot samples at which `next_pilot` can stop, ascending ints.
+
+    Args:
+        n: int, the most samples.
+    """
+    sizes = [min(_FIRST_PILOT, n)]
+    while sizes[-1] < n:
+        sizes.append(_more(sizes[-1], n))
+    return sizes
 
 
 @functools.lru_cache(maxsize=65_536)

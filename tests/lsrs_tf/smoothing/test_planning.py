@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 
 from lsrs_tf.smoothing import confidence
-from lsrs_tf.smoothing.planning import next_pilot, planned_samples
+from lsrs_tf.smoothing.planning import next_pilot, pilot_sizes, planned_samples
 
 
 def _radius(p, n):
@@ -39,3 +40,15 @@ def test_pilot_grows_until_the_plan_is_believed():
     # Never more than the most samples.
     assert next_pilot(0, 0, 50, 0.001, 0.2) == 50
     assert next_pilot(50, 50, 50, 0.001, 0.2) == 50
+
+
+def test_pilots_have_one_of_few_sizes():
+    n, alpha, tolerance = 3_000, 0.001, 0.02
+    sizes = pilot_sizes(n)
+    assert sizes == [100, 200, 400, 800, 1_600, 3_000]
+    assert pilot_sizes(50) == [50]
+    for share in np.linspace(0, 1, 41):
+        taken = 0
+        while (wanted := next_pilot(round(share * taken), taken, n, alpha, tolerance)) != taken:
+            taken = wanted
+        assert taken in sizes
