@@ -1,0 +1,132 @@
+"""The columns of a certification file, said once for writer, reader, check, merger and report.
+
+The first six are those of Cohen et al. (2019) and of everyone since: index, label, prediction
+(-1 abstains), radius, correct (0 or 1), time. Settings are what all rows of a file agree on;
+results belong to the image. Other people's files may hold further columns, in any order.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+from lsrs_tf.records import notation
+
+# What stands for a value that does not exist or is not known.
+UNKNOWN = "-"
+_UNKNOWN_TO_OTHERS = ("", UNKNOWN, "nan")
+
+CERTIFICATE, SETTING, RESULT = "certificate", "setting", "result"
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: str, as in the first line of the file.
+        role: `CERTIFICATE`, `SETTING` or `RESULT`.
+        parse: function (text) -> value; it raises `ValueError` with what is allowed.
+        write: function (value) -> text.
+        default: the value where a file has no such column.
+        later: bool, whether files of earlier versions do not have it. Such a file is resumed as it
+            is, without the column.
+    """
+
+    name: str
+    role: str
+    parse: Callable = str
+    write: Callable = str
+    default: object = None
+    later: bool = False
+
+
+_index = functools.partial(notation.whole_number, least=0)
+# -1 is an abstention, no class, or an unknown label.
+_class = functools.partial(notation.whole_number, least=-1)
+_not_negative = functools.partial(notation.number, least=0.0)
+
+
+def _fingerprint(text):
+    # Of fixed length, so that a row that was cut off is noticed.
+    if len(text) != 16 or not set(text) <= set("0123456789abcdef"):
+        raise ValueError(f"must be 16 hexadecimal digits; received {notation.shown(text)}")
+    return text
+
+
+COLUMNS = (
+    Column("idx", CERTIFICATE, _index),
+    Column("label", CERTIFICATE, _class),
+    Column("predict", CERTIFICATE, _class),
+    Column("radius", CERTIFICATE, _not_negative, notation.written_radius),
+    Column("correct", CERTIFICATE, notation.yes_or_no, lambda value: str(int(value))),
+    Column("time", CERTIFICATE, notation.duration, notation.written_duration),
+    Column("data", SETTING),
+    Column("data_fingerprint", SETTING),
+    Column("replaced", SETTING),
+    Column("method", SETTING, default="fixed"),
+    Column("target_radii", SETTING, notation.radii, notation.written_list),
+    Column("tolerance", SETTING, notation.number),
+    Column("sigma", SETTING, notation.number),
+    Column("n0", SETTING, notation.whole_number),
+    Column("n", SETTING, notation.whole_number),
+    Column("alpha", SETTING, notation.number),
+    Column("against", SETTING, default="half"),
+    Column("seed", SETTING, notation.whole_number),
+    Column("noise", SETTING),
+    Column("shared_noise", SETTING, notation.yes_or_no, lambda value: str(int(value))),
+    Column("radius_loss", SETTING, notation.number, default=0.0),
+    Column("lipschitz", SETTING, notation.number),
+    Column("model", SETTING),
+    Column("recertified_from_alpha", SETTING, notation.number),
+    Column("recertified_from_against", SETTING),
+    Column("clean", RESULT, _class),
+    Column("p_lower", RESULT, _not_negative, lambda value: repr(float(value))),
+    Column("samples", RESULT, _index),
+    Column("selection_counts", RESULT, notation.votes, notation.written_list),
+    Column("counts", RESULT, notation.votes, notation.written_list),
+    Column("image_fingerprint", RESULT, _fingerprint, later=True),
+)
+
+_BY_NAME = {column.name: column for column in COLUMNS}
+
+
+def names(role):
+    """Returns the names of the columns of a role, a tuple of str in the order of a file."""
+    return tuple(column.name for column in COLUMNS if column.role == role)
+
+
+LATER = frozenset(column.name for column in COLUMNS if column.later)
+VOTES = ("selection_counts", "counts")
+
+
+def parsed(name, text):
+    """Returns the value of a text in a column, or None if it says that the value is unknown.
+
+    Args:
+        name: str, the column; texts of columns that are not in the schema are returned as they are.
+        text: str.
+
+    Raises:
+        ValueError: if the text is not allowed in this column; the message names the column.
+    """
+    column = _BY_NAME.get(name, Column(name, RESULT))
+    if column.role != CERTIFICATE and text.casefold() in _UNKNOWN_TO_OTHERS:
+        return None
+    try:
+        return column.parse(text)
+    except ValueError as error:
+        raise ValueError(f"column {name} {error}") from error
+
+
+def written(name, value):
+    """Returns the text of a value in a column; texts, which are written already, and None too."""
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, str):
+        return value
+    return _BY_NAME.get(name, Column(name, RESULT)).write(value)
+
+
+def default(name):
+    """Returns the value of a column where a file does not have it, mostly None."""
+    return _BY_NAME[name].default if name in _BY_NAME else None
