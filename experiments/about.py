@@ -6,7 +6,6 @@ import numpy as np
 
 from lsrs_tf.evaluation.metrics import average_certified_radius, certified_accuracy
 from lsrs_tf.models.fingerprint import fingerprint
-from lsrs_tf.records import reading
 from lsrs_tf.records.summary import read_run
 
 _ARCHITECTURE = ("model", "orthogonal_layers", "width", "widen_factor", "parametrization")
@@ -36,7 +35,7 @@ def about_run(run, model, settings_of_export):
         measured = _measured(read_run(run.certified), fingerprint(model))
         if measured:
             same = all(
-                measured["settings"][name] == str(value)
+                measured["settings"].get(name) == str(value)
                 for name, value in settings_of_export.items()
             )
             about["measured" if same else "measured_with_other_settings"] = measured
@@ -45,7 +44,7 @@ def about_run(run, model, settings_of_export):
 
 def _measured(certified, model):
     """Returns the figures of a certification file, or None if they are of another model."""
-    settings = certified.records[0].extra
+    settings = certified.records[0].settings
     if settings.get("model") != model:
         return None
     radii, correct = certified.radii, certified.correct
@@ -57,7 +56,7 @@ def _measured(certified, model):
         },
         "average_certified_radius": average_certified_radius(radii, correct),
         "abstained": float(np.mean([record.predict == -1 for record in certified.records])),
-        "settings": reading.settings_of(certified.records[0]),
+        "settings": settings,
     }
     if certified.clean_accuracy is not None:
         figures["clean_accuracy"] = float(certified.clean_accuracy)

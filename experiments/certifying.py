@@ -2,8 +2,8 @@
 
 from tqdm import tqdm
 
+from experiments.datasets import fingerprint_of
 from lsrs_tf.models.fingerprint import fingerprint
-from lsrs_tf.records import reading
 from lsrs_tf.records.journal import Journal
 from lsrs_tf.smoothing.images import checked_image
 
@@ -40,13 +40,14 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
         indices: increasing list of int, which test images; the file may hold no others.
     """
     classifier = certifier.classifier
+    # Each in the form of its column, see `lsrs_tf.records.schema`.
     settings = {
         "data": data.name,
         "data_fingerprint": data.fingerprint(),
         "replaced": replaced,
         "method": certifier.method,
-        "target_radii": "-" if certifier.target_radii is None else _list(certifier.target_radii),
-        "tolerance": "-" if certifier.tolerance is None else certifier.tolerance,
+        "target_radii": certifier.target_radii,
+        "tolerance": certifier.tolerance,
         "sigma": classifier.sigma,
         "n0": certifier.n0,
         "n": certifier.n,
@@ -54,12 +55,12 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
         "against": certifier.against,
         "seed": certifier.seed,
         "noise": classifier.noise.name,
-        "shared_noise": int(certifier.shared_noise),
+        "shared_noise": certifier.shared_noise,
         "radius_loss": classifier.radius_loss,
         "lipschitz": classifier.lipschitz,
         "model": fingerprint(model),
     }
-    with Journal(path, settings, reading.RESULTS) as file:
+    with Journal(path, settings) as file:
         if file.done:
             print(f"{path} holds {len(file.done)} images already.")
         others = sorted({*file.done} - {*indices})
@@ -69,11 +70,12 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
                 "those to certify now; together they would be no even choice of the test set. "
                 "Give the --num_images and --shard it was begun with, or write elsewhere."
             )
+        check_images(file.done.values(), data, path)
         missing = [index for index in indices if index not in file.done]
         classifier.warm_up()
-        labels = {}
+        about = {}
         certificates = tqdm(
-            certifier.certify_each(_checked(missing, data, classifier.image_shape, labels)),
+            certifier.certify_each(_checked(missing, data, classifier.image_shape, about)),
             desc="certify",
             unit="image",
             total=len(indices),
@@ -81,29 +83,60 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
             smoothing=0.05,
         )
         for index, certificate, seconds in certificates:
+            label, fingerprint_of_image = about.pop(index)
             file.append(
                 index,
-                labels.pop(index),
+                label,
                 certificate.label,
                 certificate.radius,
                 seconds,
                 {
                     "clean": certificate.clean_label,
-                    "p_lower": repr(certificate.p_lower),
+                    "p_lower": certificate.p_lower,
                     "samples": certificate.samples,
-                    "selection_counts": _list(certificate.selection_counts),
-                    "counts": _list(certificate.counts),
+                    "selection_counts": certificate.selection_counts,
+                    "counts": certificate.counts,
+                    "image_fingerprint": fingerprint_of_image,
                 },
             )
         file.sort()
 
 
-def _checked(indices, data, image_shape, labels):
-    """Yields indices and checked test images, and notes their labels on the way."""
+def check_images(records, data, path):
+    """Raises if records are of other images than those of a data set.
+
+    Each row holds the fingerprint of its own image. So what is read again is what was certified,
+    not a whole test set, which would take minutes where that is large.
+
+    Args:
+        records: iterable of `Record`; those of earlier versions have no fingerprint, and only their
+            labels are looked at.
+        data: `datasets.ImageData`.
+        path: their file, for the message.
+
+    Raises:
+        ValueError: if an image, or its label, is another one.
+    """
+    by_index = {record.idx: record for record in records}
+    indices = sorted(by_index)
+    if indices and indices[-1] >= data.num_test:
+        raise ValueError(
+            f"{path} holds image {indices[-1]}, but there are {data.num_test} test images."
+        )
     for index, (image, label) in zip(indices, data.test(indices), strict=True):
-        labels[index] = int(label)
+        record = by_index[index]
+        before = record.label, record.value("image_fingerprint")
+        now = int(label), fingerprint_of(image)
+        if before != (now[0], before[1] and now[1]):
+            raise ValueError(
+                f"{path} is about other images: its image {index} has label {before[0]} and "
+                f"fingerprint {before[1]}, that of {data.name} here has {now[0]} and {now[1]}. "
+                "Give the data that it was begun with, or write elsewhere."
+            )
+
+
+def _checked(indices, data, image_shape, about):
+    """Yields indices and checked test images; notes (label, fingerprint) of each on the way."""
+    for index, (image, label) in zip(indices, data.test(indices), strict=True):
+        about[index] = int(label), fingerprint_of(image)
         yield index, checked_image(image, image_shape, index)
-
-
-def _list(counts):
-    return ",".join(str(count) for count in counts)

@@ -5,13 +5,14 @@
     python -m experiments.merge --run_dir=runs/cifar_ls --num_images=500
 
 Without arguments it takes all files of shards in the folder of the run. The result is the file of a
-single process, but for the times; nothing may be missing or double.
+single process, but for the times; nothing may be missing, double, or of other images than those of
+the data set.
 """
 
 from absl import flags
 
 from experiments import command_line, data_flags, datasets
-from experiments.certifying import evenly_spread
+from experiments.certifying import check_images, evenly_spread
 from experiments.run_directory import RunDirectory
 from lsrs_tf.records.merging import merge
 
@@ -30,7 +31,12 @@ def main(argv):
     paths = argv[1:] or sorted(run.path.glob("certified.*of*.tsv"))
     if not paths:
         raise ValueError(f"There are no files of shards in {run.path}. Give their names.")
-    merge(paths, outfile, evenly_spread(data.num_test, flag.num_images))
+    merge(
+        paths,
+        outfile,
+        evenly_spread(data.num_test, flag.num_images),
+        lambda records: check_images(records, data, "A shard"),
+    )
     print(f"Wrote {outfile}, from {len(paths)} shards.")
 
 

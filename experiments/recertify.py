@@ -11,9 +11,10 @@ import pathlib
 from absl import flags
 
 from experiments import against_flag, alpha_flag, command_line
-from lsrs_tf.records import reading
-from lsrs_tf.records.consistency import check_record
+from lsrs_tf.records import schema
+from lsrs_tf.records.consistency import NEEDED
 from lsrs_tf.records.journal import Journal
+from lsrs_tf.records.reading import read_table
 from lsrs_tf.smoothing.recertification import recertified
 from lsrs_tf.smoothing.settings import checked_certification_settings
 
@@ -37,63 +38,65 @@ def recertify_file(path, outfile, alpha=None, against=None):
     Raises:
         FileExistsError: if there is an outfile already.
         FileNotFoundError: if there is no such file.
-        ValueError: if the file holds no votes, or those of sequential tests.
+        ValueError: if the file is damaged, holds no votes, or those of sequential tests, or nothing
+            could be certified with its number of samples.
     """
     if pathlib.Path(outfile).exists():
         raise FileExistsError(f"{outfile} exists already. Remove it, or give another --outfile.")
-    path = pathlib.Path(path)
-    path = path / "certified.tsv" if path.is_dir() else path
-    found = reading.read(path)
-    for record in found:
-        _check(record, path)
-    if not found:
-        raise ValueError(f"{path} holds no certified image yet.")
-    common = reading.settings_of(found[0])
-    common.setdefault("against", "half")
-    alpha = float(common["alpha"]) if alpha is None else alpha
-    against = common["against"] if against is None else against
+    table = read_table(path)
+    if not table.records:
+        raise ValueError(f"{table.path} holds no certified image yet.")
+    first = table.records[0]
+    _check_votes(first, table.path)
+    common = {"against": first.value("against"), **first.settings}
+    alpha = first.value("alpha") if alpha is None else alpha
+    against = first.value("against") if against is None else against
     # So that nobody takes the file for one to go on with.
     origin = {
         f"recertified_from_{name}": common.get(f"recertified_from_{name}", common[name])
-        for name in ("alpha", "against")
+        for name in _CHANGED
     }
-    settings = {**common, "alpha": alpha, "against": against, **origin}
-    with Journal(outfile, settings, reading.RESULTS) as file:
-        for record in found:
-            extra = record.extra
-            if reading.settings_of(record) != reading.settings_of(found[0]):
-                raise ValueError(f"{path} mixes rows of different settings.")
-            n0, n, _ = checked_certification_settings(
-                int(extra["n0"]), int(extra["n"]), alpha, against
-            )
-            label, radius, p_lower = recertified(
-                *reading.votes_of(record),
-                n,
-                alpha,
-                float(extra["sigma"]),
-                float(extra["lipschitz"]),
-                float(extra.get("radius_loss", 0.0)),
-                against,
-            )
-            results = {"clean": "-", **extra, "p_lower": repr(p_lower), "samples": n0 + n}
+    settings = {**first.settings, "alpha": alpha, "against": against, **origin}
+    n0, n, _ = checked_certification_settings(first.value("n0"), first.value("n"), alpha, against)
+    certificates = [
+        recertified(
+            *record.votes,
+            n,
+            alpha,
+            *(record.value(name) for name in ("sigma", "lipschitz", "radius_loss")),
+            against,
+        )
+        for record in table.records
+    ]
+    with Journal(outfile, settings, _results(table)) as file:
+        for record, (label, radius, p_lower) in zip(table.records, certificates, strict=True):
+            results = {"clean": None, **record.extra, "p_lower": p_lower, "samples": n0 + n}
             file.append(record.idx, record.label, label, radius, record.seconds, results)
 
 
-def _check(record, path):
-    missing = {"n0", "n", "alpha", "sigma", "lipschitz", "selection_counts", "counts"} - set(
-        record.extra
-    )
+def _results(table):
+    """Returns the columns to write after the settings; what else the file holds stays with it."""
+    results = [
+        name
+        for name in schema.names(schema.RESULT)
+        if name in table.header or name not in schema.LATER
+    ]
+    known = {column.name for column in schema.COLUMNS}
+    return [*results, *(name for name in table.header if name not in known)]
+
+
+def _check_votes(record, path):
+    missing = ({"n0"} | NEEDED) - set(record.extra)
     if missing:
         raise ValueError(
             f"{path} does not hold the votes that new certificates need; it has no column "
-            f"{', '.join(sorted(missing))}."
+            f"{', '.join(sorted(missing))}. Certify with `python -m experiments.certify`."
         )
-    if record.extra.get("method", "fixed") != "fixed":
+    if record.value("method") != "fixed":
         raise ValueError(
             f"{path} holds votes of sequential tests, whose number depends on the alpha at which "
             "they were taken. Certify again, or use --method=fixed."
         )
-    check_record(record, path)
 
 
 def main(argv):

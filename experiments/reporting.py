@@ -47,7 +47,6 @@ def _paper_rows(runs):
         ]
     ]
     for run in runs:
-        seconds = np.mean([record.seconds for record in run.records])
         abstained = np.mean([record.predict == -1 for record in run.records])
         rows.append(
             [
@@ -56,7 +55,7 @@ def _paper_rows(runs):
                 run.replaced,
                 _floor(exact_average_certified_radius(run.radii, run.correct), 3),
                 _percent(run, 0.0, 2),
-                f"{seconds:.3f}",
+                UNKNOWN if run.seconds is None else f"{run.seconds:.3f}",
                 UNKNOWN if run.clean_accuracy is None else _floor(100 * run.clean_accuracy, 2),
                 f"{100 * abstained:.2f}",
                 UNKNOWN if run.samples is None else f"{run.samples.mean():.0f}",

@@ -23,8 +23,7 @@ from absl import flags
 from experiments import command_line
 from experiments.benchmarks.input_specific import input_specific_samples
 from experiments.flag_values import number_list
-from lsrs_tf.records import reading
-from lsrs_tf.records.summary import read_run
+from lsrs_tf.records.summary import UNKNOWN, read_run
 from lsrs_tf.smoothing import confidence, noise, sequential
 from lsrs_tf.smoothing.planned_estimate import PlannedEstimate
 
@@ -35,6 +34,8 @@ flags.DEFINE_integer(
     "repetitions", 5, "Simulated votes of each image, for the tolerance.", lower_bound=1
 )
 flags.adopt_module_key_flags(command_line)
+
+_SCALE = ("sigma", "lipschitz", "alpha")
 
 
 def betting_test(p0, n, alpha):
@@ -80,8 +81,8 @@ def expectations(test, probabilities):
 
 def table(run, radii, horizon):
     """Returns the lines of a Markdown table for a run of certificates."""
-    settings = run.records[0].extra
-    sigma, lipschitz, alpha = (float(settings[name]) for name in ("sigma", "lipschitz", "alpha"))
+    first = run.records[0]
+    sigma, lipschitz, alpha = (first.value(name) for name in _SCALE)
     probabilities = [_fraction(record) for record in run.records]
     lines = [
         "| radius | method | samples per image | % of fixed | / betting | certified (%) | "
@@ -89,7 +90,7 @@ def table(run, radii, horizon):
         "|---|---|---|---|---|---|---|",
     ]
     for radius in radii:
-        loss = float(settings.get("radius_loss", 0.0))
+        loss = first.value("radius_loss")
         p0 = sequential.probability_needed(radius, sigma, lipschitz, loss)
         least = sequential.least_certifying_hits(p0, horizon, alpha)
         fixed = np.mean(scipy.stats.binom.sf(least - 1, horizon, probabilities))
@@ -111,8 +112,8 @@ def table(run, radii, horizon):
 
 def tolerance_table(run, tolerance, horizon, repetitions):
     """Returns the lines of a Markdown table on radii within a tolerance, by simulated votes."""
-    settings = run.records[0].extra
-    sigma, lipschitz, alpha = (float(settings[name]) for name in ("sigma", "lipschitz", "alpha"))
+    first = run.records[0]
+    sigma, lipschitz, alpha = (first.value(name) for name in _SCALE)
     rng = np.random.default_rng(0)
     probabilities = np.tile([_fraction(record) for record in run.records], repetitions)
 
@@ -162,9 +163,9 @@ def _planned(estimate, probability, rng):
 
 
 def _fraction(record):
-    selection, counts = reading.votes_of(record)
+    selection, counts = record.votes
     # Half a vote on either side keeps unanimous votes from a probability of 1.
-    return float((counts[selection.argmax()] + 0.5) / (int(record.extra["n"]) + 1))
+    return float((counts[selection.argmax()] + 0.5) / (record.value("n") + 1))
 
 
 def main(argv):
@@ -172,7 +173,11 @@ def main(argv):
     if len(argv) != 2:
         raise ValueError("Give one file of certificates, or the folder of a training run.")
     run = read_run(argv[1])
-    if run.records[0].extra.get("method", "fixed") != "fixed" or run.class_probabilities is None:
+    if (
+        run.records[0].value("method") != "fixed"
+        or run.class_probabilities is None
+        or UNKNOWN in [run.setting(name) for name in (*_SCALE, "n")]
+    ):
         raise ValueError(
             f"{run.path} does not hold the votes of --method=fixed, which true probabilities are "
             "taken from here."

@@ -1,70 +1,261 @@
-"""Whether the columns of a record agree with each other."""
+"""Whether what a record claims follows from its own votes and settings.
+
+All readers use it, by `reading`: resuming, report, recertification and merging.
+
+- Fixed n: label, radius and `p_lower` are functions of the row, and must be theirs.
+- Target radii: the final votes must be among those with which the tests can have ended at this
+  number of samples with this radius (`outcomes`), and `p_lower` is the p0 of the radius.
+- Tolerance: the file tells selection, pilot and estimation in one number of samples. The pilot has
+  one of few sizes, so that few sizes of the estimate are left; one of them must give `p_lower` and
+  the radius.
+"""
+
+import math
 
 import numpy as np
 
-from lsrs_tf.records import reading
+from lsrs_tf.records import schema
+from lsrs_tf.records.notation import shown, written_radius
+from lsrs_tf.records.outcomes import can_end, possible_outcomes
+from lsrs_tf.smoothing.planning import pilot_sizes
 from lsrs_tf.smoothing.recertification import recertified
+from lsrs_tf.smoothing.sequential import probability_needed, sequential_looks
 
-# What a certificate of a fixed number of samples follows from.
-_NEEDED = {"n0", "n", "alpha", "sigma", "lipschitz", "p_lower", "selection_counts", "counts"}
-# Radii are written with six places, and another SciPy may round the last one differently.
-_TOLERANCE = 2e-6
+# What can be checked has these columns.
+NEEDED = frozenset({"n", "alpha", "sigma", "lipschitz", *schema.VOTES})
+# By how much `p_lower` may differ, relatively, and a radius, relatively to the radius of one
+# standard deviation and to itself: another SciPy rounds differently, by about 1e-13.
+_P_TOLERANCE = 1e-9
+_RADIUS_TOLERANCE = 1e-8
+# Nobody asks more of sequential tests, whose boundaries are computed here.
+_MOST_SEQUENTIAL, _LEAST_ALPHA = 10**7, 1e-100
 
 
-def check_record(record, path):
+def check(record):
     """Raises if what a record claims does not follow from its own votes.
 
-    Records of other packages, which hold no votes, are taken as they are.
+    Records without votes or settings, as those of other packages are, are taken as they are.
 
     Args:
-        record: `reading.Record`.
-        path: its file, for the message.
+        record: `Record`.
 
     Raises:
         ValueError: if it was damaged or edited.
     """
-    if not set(record.extra) >= _NEEDED:
+    if not set(record.extra) >= NEEDED:
         return
     try:
-        selection, counts = reading.votes_of(record)
-        n0, n = int(record.extra["n0"]), int(record.extra["n"])
-        float(record.extra["p_lower"])
-        _check_votes(selection, counts, n0, n)
-        _check_radius(record, selection, counts, n)
-    except ValueError as error:
+        _check_claim(_Claim(record), record.value("method"))
+    except ArithmeticError as error:
+        # Numbers that are possible one by one may be too much for SciPy together.
+        raise ValueError(f"nothing can be computed from its settings ({error})") from error
+
+
+def _check_claim(claim, method):
+    record = claim.record
+    if method == "fixed":
+        _check_fixed(claim)
+    elif method == "sequential" and record.value("target_radii") is not None:
+        _check_target_radii(claim)
+    elif method == "sequential" and record.value("tolerance") is not None:
+        _check_tolerance(claim)
+    else:
         raise ValueError(
-            f"The row of image {record.idx} in {path} is damaged: {error}. Remove the row; the "
-            "image will be certified again when certification resumes."
-        ) from error
-
-
-def _check_votes(selection, counts, n0, n):
-    if len(selection) != len(counts):
-        raise ValueError(f"{len(selection)} and {len(counts)} classes have votes")
-    for votes, samples in ((selection, n0), (counts, n)):
-        if (votes < 0).any() or votes.sum() > samples:
-            raise ValueError(f"votes {votes.tolist()} cannot come from {samples} samples")
-
-
-def _check_radius(record, selection, counts, n):
-    extra = record.extra
-    if extra.get("method", "fixed") == "fixed":
-        label, radius, _ = recertified(
-            selection,
-            counts,
-            n,
-            *(float(extra[name]) for name in ("alpha", "sigma", "lipschitz")),
-            float(extra.get("radius_loss", 0.0)),
-            extra.get("against", "half"),
+            "column method must be fixed, or sequential with target_radii or with a tolerance; "
+            f"received {record.extra['method']!r}"
         )
-        if record.radius > radius + _TOLERANCE or record.predict not in (label, -1):
+
+
+def check_settings(records):
+    """Raises if records with votes were made with different settings.
+
+    Those of other packages may differ in what they call sigma, for instance.
+
+    Args:
+        records: list of `Record`, of one file.
+
+    Raises:
+        ValueError: if they differ; the message has three of the values at most.
+    """
+    if not (records and records[0].has_votes):
+        return
+    for name in schema.names(schema.SETTING):
+        values = sorted({record.extra[name] for record in records if name in record.extra})
+        if len(values) > 1:
+            further = f" and {len(values) - 3} more" if len(values) > 3 else ""
             raise ValueError(
-                f"its votes prove radius {radius:.6f} of class {label}, not {record.radius} of "
-                f"class {record.predict}"
+                f"{name} is {', '.join(map(shown, values[:3]))}{further}, so that the rows mean "
+                "nothing together. Put rows of different settings into different files."
             )
-    elif record.predict not in (int(np.argmax(selection)), -1):
-        raise ValueError(f"its votes did not select class {record.predict}")
-    elif extra.get("target_radii", "-") != "-":
-        targets = [float(reading.rounded_down(r)) for r in extra["target_radii"].split(",")]
-        if record.radius not in (0.0, *targets):
-            raise ValueError(f"radius {record.radius} is not one of its target radii")
+
+
+class _Claim:
+    """The columns of a record that a check needs, each of them a possible value."""
+
+    def __init__(self, record):
+        self.record = record
+        self.n = self._setting("n", 1, math.inf)
+        self.alpha = self._setting("alpha", 0.0, 1.0, strictly=True)
+        self.sigma = self._setting("sigma", 0.0, math.inf, strictly=True)
+        self.lipschitz = self._setting("lipschitz", 0.0, math.inf, strictly=True)
+        self.loss = self._setting("radius_loss", 0.0, math.inf)
+        self.against = record.value("against")
+        if self.against not in ("half", "runner_up"):
+            raise ValueError(f"column against must be half or runner_up; received {self.against!r}")
+        self.n0 = self._setting("n0", 1, math.inf) if "n0" in record.extra else None
+        self.samples = record.value("samples")
+        if record.votes is None:
+            raise ValueError("it has columns of votes, but no votes")
+        self.selection, self.counts = record.votes
+        if len(self.selection) != len(self.counts):
+            raise ValueError(f"{len(self.selection)} and {len(self.counts)} classes have votes")
+        if self.n0 is not None:
+            check_votes(self.selection, self.n0)
+        self.label = int(np.argmax(self.selection))
+        self.hits = int(self.counts[self.label])
+
+    def _setting(self, name, least, most, strictly=False):
+        value = self.record.value(name)
+        if value is None or not least <= value <= most or (strictly and value in (least, most)):
+            raise ValueError(
+                f"column {name} must lie between {least:g} and {most:g}; received "
+                f"{self.record.extra.get(name)!r}"
+            )
+        return value
+
+    @property
+    def after_selection(self):
+        """Samples after those of selection."""
+        if self.n0 is None or self.samples is None:
+            raise ValueError("a row of --method=sequential needs columns n0 and samples")
+        return self.samples - self.n0
+
+    def of_fixed_size(self, n):
+        """Returns (radius, p_lower) of the votes for an estimate of so many samples."""
+        _, radius, p_lower = recertified(
+            self.selection,
+            self.counts,
+            n,
+            self.alpha,
+            self.sigma,
+            self.lipschitz,
+            self.loss,
+            self.against,
+        )
+        return radius, p_lower
+
+    def states_p_lower(self, p_lower):
+        """Returns whether `p_lower` is the row's, where the file has it."""
+        if "p_lower" not in self.record.extra:
+            return True
+        stated = self.record.value("p_lower")
+        return stated is not None and math.isclose(
+            stated, p_lower, rel_tol=_P_TOLERANCE, abs_tol=0.0
+        )
+
+    def states_radius(self, radius):
+        """Returns whether a radius and its label are the row's: rounded down, or as it is."""
+        slack = _RADIUS_TOLERANCE * (self.sigma / self.lipschitz + radius)
+        least = float(written_radius(max(0.0, radius - slack)))
+        most = radius + slack if radius > 0 else 0.0
+        labels = {self.label} if radius > slack else {-1} if radius == 0 else {self.label, -1}
+        return least <= self.record.radius <= most and self.record.predict in labels
+
+    @property
+    def text(self):
+        """The claim, for a message."""
+        record = self.record
+        what = (
+            "an abstention"
+            if record.predict == -1
+            else f"radius {record.radius:.9g} of class {record.predict}"
+        )
+        return f"{what} with p_lower {record.extra.get('p_lower', 'unknown')}"
+
+
+def check_votes(votes, samples):
+    """Raises if votes [classes] cannot come from so many samples."""
+    if votes.sum() > samples:
+        raise ValueError(f"votes {votes.tolist()} cannot come from {samples} samples")
+
+
+def _check_fixed(claim):
+    check_votes(claim.counts, claim.n)
+    if None not in (claim.n0, claim.samples) and claim.samples != claim.n0 + claim.n:
+        raise ValueError(f"samples is {claim.samples}, but n0 and n are {claim.n0} and {claim.n}")
+    radius, p_lower = claim.of_fixed_size(claim.n)
+    if not (claim.states_radius(radius) and claim.states_p_lower(p_lower)):
+        raise ValueError(
+            f"its votes prove {_proven(claim, radius)} with p_lower {p_lower!r}, but it claims "
+            f"{claim.text}"
+        )
+
+
+def _proven(claim, radius):
+    if radius == 0:
+        return "nothing"
+    return f"radius {written_radius(radius)} of class {claim.label}"
+
+
+def _check_target_radii(claim):
+    samples, targets = claim.after_selection, claim.record.value("target_radii")
+    _check_half(claim)
+    if claim.n > _MOST_SEQUENTIAL or claim.alpha < _LEAST_ALPHA:
+        raise ValueError(
+            f"no sequential test is made for n above {_MOST_SEQUENTIAL} or alpha below "
+            f"{_LEAST_ALPHA}"
+        )
+    if samples not in sequential_looks(claim.n):
+        raise ValueError(
+            f"{samples} samples after those of selection are no number at which its tests decide"
+        )
+    check_votes(claim.counts, samples)
+    needed = tuple(
+        probability_needed(target, claim.sigma, claim.lipschitz, claim.loss) for target in targets
+    )
+    possible = possible_outcomes(needed, claim.n, claim.alpha)
+    # Certificates that the row may claim, by the number of tests that certify.
+    claimed = [
+        certified
+        for certified, (radius, p_lower) in enumerate(
+            [(0.0, 0.0), *zip(targets, needed, strict=True)]
+        )
+        if claim.states_radius(radius) and claim.states_p_lower(p_lower)
+    ]
+    if not claimed:
+        raise ValueError(f"it claims {claim.text}, which is none of its target radii {targets}")
+    if not any(can_end(possible, samples, certified, claim.hits) for certified in claimed):
+        raise ValueError(
+            f"it claims {claim.text}, which {claim.hits} votes for class {claim.label} after "
+            f"{samples} samples cannot have decided"
+        )
+
+
+def _check_tolerance(claim):
+    samples = claim.after_selection
+    _check_half(claim)
+    looks = {*sequential_looks(claim.n).tolist()}
+    sizes = [
+        samples - pilot
+        for pilot in pilot_sizes(claim.n)
+        if samples - pilot in looks and samples - pilot >= claim.counts.sum()
+    ]
+    if not sizes:
+        raise ValueError(
+            f"its votes {claim.counts.tolist()} and {samples} samples after those of selection fit "
+            "no plan of pilot samples and an estimate"
+        )
+    for size in sizes:
+        radius, p_lower = claim.of_fixed_size(size)
+        if claim.states_radius(radius) and claim.states_p_lower(p_lower):
+            return
+    radius, p_lower = claim.of_fixed_size(min(sizes))
+    raise ValueError(
+        f"its votes prove {_proven(claim, radius)} with p_lower {p_lower!r} at most, but it claims "
+        f"{claim.text}"
+    )
+
+
+def _check_half(claim):
+    if claim.against != "half":
+        raise ValueError("column against must be half for --method=sequential")

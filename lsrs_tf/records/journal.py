@@ -1,44 +1,56 @@
+import csv
 import fcntl
+import io
 import os
 import pathlib
 
 from lsrs_tf.files import written_whole
-from lsrs_tf.records import reading
-from lsrs_tf.records.consistency import check_record
+from lsrs_tf.records import schema
+from lsrs_tf.records.notation import shown
+from lsrs_tf.records.reading import GZIP, table_of, written_row
+from lsrs_tf.records.record import is_correct
+
+_ADVICE = "Remove the line; its image will be certified again when certification resumes."
 
 
 class Journal:
     """A certification file that is open for appending, and resumes where it was left.
 
     Every row is on disk before the next image begins. A kill can leave half a row at the end; it is
-    cut off when the file is opened again, and that image is certified again.
+    dropped when the file is opened again, with a message, and that image is certified again.
+
+    A copy of such a file with other line ends, a byte order mark, quoted fields or another order of
+    the columns is brought into the form in which it was written, at once or not at all. A file that
+    an earlier version has begun, without the columns that came later, goes on without them.
 
     Args:
         path: the file; it is created with its folder if missing.
         settings: dict of str to value, in the order of the columns, that all rows must agree on.
-        results: list of str, further columns of each row after the settings.
+        results: iterable of str, further columns of each row after the settings, or None for those
+            of the schema.
 
     Attributes:
-        done: dict of index to `reading.Record`, what the file held when it was opened.
+        done: dict of index to `Record`, what the file held when it was opened.
 
     Raises:
         FileExistsError: if the file was begun with other settings, or another process writes to it.
         ValueError: if the file is damaged.
     """
 
-    def __init__(self, path, settings, results):
+    def __init__(self, path, settings, results=None):
         self._path = pathlib.Path(path)
-        self._settings = {name: str(value) for name, value in settings.items()}
-        self._results = list(results)
+        self._settings = {name: schema.written(name, value) for name, value in settings.items()}
+        results = schema.names(schema.RESULT) if results is None else results
+        self._columns = [*schema.names(schema.CERTIFICATE), *settings, *results]
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if self._path.is_dir():
             raise FileExistsError(f"{self._path} is a folder. Give the name of a file.")
-        self._file = self._path.open("ab")
+        self._file = None
         try:
-            self._lock()
-            self.done = self._open()
+            self._open()
+            self.done = self._resume()
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
     def __enter__(self):
@@ -48,21 +60,30 @@ class Journal:
         self.close()
 
     def append(self, idx, label, predict, radius, seconds, results):
-        """Writes the row of one image; see `reading.format_row`.
+        """Writes the row of one image.
 
         Args:
             idx: int, the place of the image in its test set.
             label: int, the true class.
             predict: int, the certified class, -1 for abstention.
-            radius: float.
-            seconds: float.
+            radius: float, written rounded down.
+            seconds: float, NaN if unknown.
             results: dict of the further columns named at the beginning.
 
         Raises:
             OSError: if the row cannot be written, on a full disk for instance.
         """
-        extra = [*self._settings.values(), *(results[name] for name in self._results)]
-        self._write(reading.format_row(idx, label, predict, radius, seconds, extra))
+        values = {
+            **results,
+            "idx": idx,
+            "label": label,
+            "predict": predict,
+            "radius": radius,
+            "correct": is_correct(label, predict),
+            "time": seconds,
+            **self._settings,
+        }
+        self._write(written_row(schema.written(name, values[name]) for name in self._columns))
 
     def sort(self):
         """Brings the rows into the order of the indices, at once or not at all.
@@ -70,37 +91,97 @@ class Journal:
         Images become known in another order when a run was interrupted; sorted, the file is that of
         an uninterrupted run, times aside.
         """
-        header, *rows = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-        in_order = sorted(rows, key=lambda row: int(row.split("\t", 1)[0]))
-        if rows != in_order:
-            with written_whole(self._path) as path:
-                path.write_text(header + "".join(in_order), encoding="utf-8")
+        text = self._path.read_text(encoding="utf-8")
+        header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter="\t")
+        rows.sort(key=lambda row: schema.parsed("idx", row[0]))
+        in_order = "".join(map(written_row, [header, *rows]))
+        if in_order != text:
+            self._replace(in_order)
 
     def close(self):
         """Closes the file and lets other processes have it."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
-    def _lock(self):
+    def _open(self):
+        """Opens and locks what is now under the path."""
+        opened = self._path.open("ab")
+        self.close()
+        self._file = opened
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise FileExistsError(
                 f"Another process is writing to {self._path}. Wait for it, or write elsewhere."
             ) from error
-        if os.fstat(self._file.fileno()).st_ino != self._path.stat().st_ino:
+        if os.fstat(opened.fileno()).st_ino != self._path.stat().st_ino:
             raise FileExistsError(
                 f"Another process has just finished {self._path}. Give the same command again."
             )
 
-    def _open(self):
-        header = "\t".join([*reading.COLUMNS, *self._settings, *self._results]) + "\n"
-        self._cut_off_half_a_row(header)
-        if self._path.stat().st_size == 0:
+    def _resume(self):
+        """Returns what the file holds. Only a file that is ours is changed."""
+        content = self._path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole == 0:
+            header = written_row(self._columns)
+            # A kill can leave half of the first line, too.
+            if not header.encode().startswith(content):
+                raise self._another_kind(content)
+            os.truncate(self._path, 0)
             self._write(header)
             return {}
-        done = {record.idx: record for record in reading.read(self._path)}
-        for record in done.values():
-            check_record(record, self._path)
+        text = self._ours(content[:whole])
+        table = table_of(text, self._path, _ADVICE)
+        self._check_settings(table.records)
+        half = content[whole:].decode(errors="replace")
+        if half.strip("\r\n"):
+            print(self._about_half_a_row(half, table.header), flush=True)
+        places = [table.header.index(name) for name in self._columns]
+        as_written = "".join(
+            written_row(row[place].strip() for place in places)
+            for row in (table.header, *table.rows)
+        )
+        if as_written.encode() != content[:whole]:
+            print(f"Brought {self._path} into the form in which it was written.", flush=True)
+            self._replace(as_written)
+        elif half:
+            os.truncate(self._path, whole)
+        return {record.idx: record for record in table.records}
+
+    def _ours(self, content):
+        """Returns the text of a file of these columns, and leaves out what it has not yet."""
+        try:
+            text = content.decode("utf-8-sig")
+            found = next(csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True))
+        except (UnicodeDecodeError, csv.Error, StopIteration) as error:
+            raise self._another_kind(content) from error
+        names = {name.strip() for name in found}
+        missing = {*self._columns} - names
+        if names - {*self._columns} or missing - schema.LATER:
+            raise self._another_kind(content)
+        self._columns = [name for name in self._columns if name not in missing]
+        return text
+
+    def _another_kind(self, content):
+        """Returns the error about a file that is not one to go on with."""
+        if content.startswith(GZIP):
+            return FileExistsError(
+                f"{self._path} is compressed, and rows cannot be appended to it. Decompress it "
+                "(gunzip), or write elsewhere."
+            )
+        first = content.splitlines()[0].decode("utf-8-sig", errors="replace")
+        found = [name.strip() for name in first.split("\t")]
+        others = [shown(name) for name in found if name not in self._columns][:3]
+        missing = [name for name in self._columns if name not in found][:3]
+        return FileExistsError(
+            f"{self._path} is another kind of file, or has other columns (it has "
+            f"{', '.join(others) or 'none'} in addition to those expected, and lacks "
+            f"{', '.join(missing) or 'none'}). Write elsewhere, or remove the file."
+        )
+
+    def _check_settings(self, records):
+        for record in records:
             changed = [
                 f"{name}={record.extra[name]} before, {value} now"
                 for name, value in self._settings.items()
@@ -111,26 +192,20 @@ class Journal:
                     f"{self._path} was begun with other settings ({'; '.join(changed)}). Mixing "
                     "them would make the results meaningless: write elsewhere, or remove the file."
                 )
-        return done
 
-    def _cut_off_half_a_row(self, header):
-        with self._path.open("rb+") as file:
-            content = file.read()
-            # Looked at first: a file that is not ours must not lose its last line.
-            begun = content[: len(header)]
-            if begun != header.encode()[: len(begun)]:
-                found = content.split(b"\n")[0].decode(errors="replace").split("\t")
-                expected = header.rstrip("\n").split("\t")
-                foreign = [name[:40] for name in found if name not in expected][:5]
-                missing = [name for name in expected if name not in found][:5]
-                raise FileExistsError(
-                    f"{self._path} is another kind of file, or has other columns (it has "
-                    f"{', '.join(foreign) or 'none'} beside those expected, and lacks "
-                    f"{', '.join(missing) or 'none'}). Write elsewhere, or remove the file."
-                )
-            whole = content.rfind(b"\n") + 1
-            if whole < len(content):
-                file.truncate(whole)
+    def _about_half_a_row(self, half, header):
+        cells, place = half.split("\t"), header.index("idx")
+        # The last cell may itself be cut off.
+        image = f"image {cells[place].strip()}" if place + 1 < len(cells) else "its image"
+        return (
+            f"The last row of {self._path} was written by half, and is dropped; {image} will be "
+            "certified again."
+        )
+
+    def _replace(self, text):
+        with written_whole(self._path) as path:
+            path.write_text(text, encoding="utf-8", newline="")
+        self._open()
 
     def _write(self, line):
         try:

@@ -1,41 +1,79 @@
-"""Putting the files of shards together."""
+"""Puts the files of shards together."""
 
 import pathlib
 
 from lsrs_tf.files import written_whole
-from lsrs_tf.records import reading
+from lsrs_tf.records import schema
+from lsrs_tf.records.notation import shown
+from lsrs_tf.records.reading import read_table, written_row
 
 
-def merge(paths, outfile, indices):
+def merge(paths, outfile, indices, check_images=None):
     """Puts the certificates of shards into one file, that of a single process but for times.
 
     Args:
         paths: the files of the shards.
         outfile: file to write; it must not exist.
         indices: list of int, the test images that are to be there.
+        check_images: function (records) that raises `ValueError` if records are not of the images
+            that they should be of, or None.
 
     Raises:
         FileExistsError: if there is an outfile already.
         FileNotFoundError: if a shard is missing.
-        ValueError: if shards are of different settings, or an image is missing, comes twice, or
-            does not belong to the test images.
+        ValueError: if a row is damaged or contradicts its votes, shards are of different settings,
+            or an image is missing, comes twice, or does not belong to the test images.
     """
     outfile = pathlib.Path(outfile)
     if outfile.exists():
         raise FileExistsError(f"{outfile} exists already. Remove it, or give another --outfile.")
-    first, headers, rows, sources = None, set(), {}, {}
-    for path in map(pathlib.Path, paths):
-        found = reading.read(path)
-        header, *lines = path.read_text(encoding="utf-8").splitlines()
-        headers.add(header)
-        # What a kill left of a last row is no record.
-        for record, line in zip(found, lines, strict=False):
+    tables = [read_table(path) for path in paths]
+    _check_settings(tables)
+    rows, sources = {}, {}
+    columns = _common_columns(tables)
+    for table in tables:
+        for record, row in zip(table.records, table.rows, strict=True):
             if record.idx in rows:
                 raise ValueError(
-                    f"Image {record.idx} is in {sources[record.idx]} and in {path}. Give each "
-                    "shard once."
+                    f"Image {record.idx} is in {sources[record.idx]} and in {table.path}. Give "
+                    "each shard once."
                 )
-            settings = reading.settings_of(record)
+            texts = dict(zip(table.header, row, strict=True))
+            rows[record.idx] = [texts.get(name, schema.UNKNOWN) for name in columns]
+            sources[record.idx] = table.path
+    missing, foreign = sorted({*indices} - {*rows}), sorted({*rows} - {*indices})
+    if missing or foreign:
+        raise ValueError(
+            "The shards do not make up the test images: "
+            f"{len(missing)} are missing{_examples(missing)}, {len(foreign)} do not belong to "
+            f"them{_examples(foreign)}. Finish the shards, and give the --num_images they had."
+        )
+    if check_images is not None:
+        check_images([record for table in tables for record in table.records])
+    with written_whole(outfile) as path:
+        lines = [columns, *(rows[idx] for idx in sorted(rows))]
+        path.write_text("".join(map(written_row, lines)), encoding="utf-8", newline="")
+
+
+def _common_columns(tables):
+    """Returns the columns of all shards; those that came later may be missing in some."""
+    most = max((table.header for table in tables), key=len)
+    for table in tables:
+        other = {*most} ^ {*table.header}
+        if other - schema.LATER:
+            raise ValueError(
+                f"{table.path} has other columns than the other shards (such as "
+                f"{', '.join(map(shown, sorted(other)[:3]))}). Give files of shards of one test "
+                "set, certified with the same settings."
+            )
+    return most
+
+
+def _check_settings(tables):
+    first = None
+    for table in tables:
+        for record in table.records:
+            settings = record.settings
             first = settings if first is None else first
             changed = [
                 f"{name}={first.get(name)} and {settings.get(name)}"
@@ -44,19 +82,9 @@ def merge(paths, outfile, indices):
             ]
             if changed:
                 raise ValueError(
-                    f"{path} has other settings than the shards before ({'; '.join(changed)}), so "
-                    "that together they mean nothing."
+                    f"{table.path} has other settings than the shards before "
+                    f"({'; '.join(changed)}), so that together they mean nothing."
                 )
-            rows[record.idx], sources[record.idx] = line, path
-    missing, foreign = sorted({*indices} - {*rows}), sorted({*rows} - {*indices})
-    if missing or foreign or len(headers) != 1:
-        raise ValueError(
-            "The shards do not make up the test images: "
-            f"{len(missing)} are missing{_examples(missing)}, {len(foreign)} do not belong to "
-            f"them{_examples(foreign)}. Finish the shards, and give the --num_images they had."
-        )
-    with written_whole(outfile) as path:
-        path.write_text("\n".join([*headers, *(rows[idx] for idx in sorted(rows)), ""]))
 
 
 def _examples(indices):

@@ -1,187 +1,207 @@
-"""The field's tab-separated certification file, written row by row and resumable.
+"""Reads certification files, of this package and of others: whole, or not at all.
 
-The first six columns are those of Cohen et al. (2019) and of everybody since: index, label,
-prediction (-1 abstains), radius, correct (0 or 1), time. Further columns hold the counts and all
-settings, so that every row explains itself.
+Accepted are UTF-8 with or without a byte order mark, gzip, any line ends, a last line without one,
+quoted fields, and columns in any order with further ones between them. What is not understood is
+an error that names the line.
 """
 
 import csv
 import dataclasses
-import datetime
-import decimal
-import math
+import gzip
+import io
 import pathlib
-import re
+import zlib
 
-import numpy as np
+from lsrs_tf.records import consistency, schema
+from lsrs_tf.records.notation import shown
+from lsrs_tf.records.record import Record, is_correct
 
-_DECIMALS = decimal.Decimal("0.000001")
+IN_A_FOLDER = "certified.tsv"
+GZIP = b"\x1f\x8b"
+_CORRECT = "Correct the line, or ask whoever wrote the file."
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
-    """One certified image, as read from a file.
+class Table:
+    """A certification file as it is written.
 
     Attributes:
-        idx: int, the place of the image in its test set.
-        label: int, the true class.
-        predict: int, the certified class, -1 for abstention.
-        radius: float, certified L2 radius, 0.0 for abstention.
-        correct: bool, whether the certified class is the true one.
-        seconds: float, time taken, or NaN where the file does not tell.
-        extra: dict of str to str, the further columns.
+        path: `pathlib.Path` of the file.
+        header: tuple of str, the names of the columns.
+        rows: list of lists of str, the texts of each row in the order of the header.
+        records: list of `Record`, one for each row.
     """
 
-    idx: int
-    label: int
-    predict: int
-    radius: float
-    correct: bool
-    seconds: float
-    extra: dict
-
-
-COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
-# Further columns that belong to the image; all others are settings.
-RESULTS = ("clean", "p_lower", "samples", "selection_counts", "counts")
-
-
-def settings_of(record):
-    """Returns the settings that a record was made with, a dict of str to str."""
-    return {name: value for name, value in record.extra.items() if name not in RESULTS}
-
-
-def votes_of(record):
-    """Returns the votes of a record, or None if it holds none.
-
-    Returns:
-        (selection_counts, counts), int64 arrays [classes].
-    """
-    names = ("selection_counts", "counts")
-    if not set(names) <= set(record.extra):
-        return None
-    return tuple(np.array(record.extra[name].split(","), np.int64) for name in names)
-
-
-def rounded_down(value):
-    """Returns a non-negative float as a decimal string of six places that is not above it.
-
-    A float stands for the shortest decimal that rounds to it, 0.3 for instance; radii have margins
-    that are much larger than the difference.
-    """
-    return str(
-        decimal.Decimal(repr(float(value))).quantize(_DECIMALS, rounding=decimal.ROUND_FLOOR)
-    )
-
-
-def format_row(idx, label, predict, radius, seconds, extra):
-    """Returns one line of the file, with its line break.
-
-    Args:
-        idx: int, the place of the image in its test set.
-        label: int, the true class.
-        predict: int, the certified class, -1 for abstention.
-        radius: float, written rounded down.
-        seconds: float.
-        extra: list of values of the further columns.
-    """
-    time = str(datetime.timedelta(seconds=seconds))
-    correct = int(_is_correct(label, predict))
-    values = [idx, label, predict, rounded_down(radius), correct, time, *extra]
-    return "\t".join(str(value) for value in values) + "\n"
-
-
-def _is_correct(label, predict):
-    # An abstention is never correct, whatever stands for an unknown label.
-    return predict == label and predict != -1
+    path: pathlib.Path
+    header: tuple
+    rows: list
+    records: list
 
 
 def read(path):
-    """Reads a certification file, of this package or of another one.
+    """Returns the list of `Record` of a file, in its order; see `read_table`."""
+    return read_table(path).records
+
+
+def read_table(path):
+    """Reads a certification file, and checks every row that holds votes.
 
     Args:
-        path: the file. A last line without a line break is what a kill left of a row, and is
-            skipped, unless the file has the first six columns only and the line is whole.
+        path: the file, or the folder of a training run that holds `certified.tsv`.
 
     Returns:
-        List of `Record`, in the order of the file.
+        A `Table`.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is not a certification file, a line of it is damaged, or an image comes
-            twice.
+        ValueError: if it is not a certification file, a line of it is damaged or contradicts its
+            own votes, an image comes twice, or rows with votes differ in a setting.
     """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        path = path / IN_A_FOLDER
     try:
-        with pathlib.Path(path).open(newline="", encoding="utf-8") as file:
-            lines = file.read().splitlines(keepends=True)
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"There is no certification file at {path}. Write one with "
             "`python -m experiments.certify`."
         ) from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not a text file: {error}.") from error
-    if lines and not lines[-1].endswith("\n") and not _is_whole(lines):
-        lines.pop()
-    rows = list(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
-    if not rows or tuple(rows[0][:6]) != COLUMNS:
-        raise ValueError(
-            f"{path} is not a certification file: its first line must begin with "
-            f"{' '.join(COLUMNS)}, separated by tabs. Received: {lines[:1]}"
-        )
-    found = [_record(row, rows[0], path, number) for number, row in enumerate(rows[1:], start=2)]
-    seen = set()
-    for record in found:
-        if record.idx in seen:
+    return table_of(_decoded(content, path), path)
+
+
+def table_of(text, path, advice=_CORRECT):
+    """Returns the `Table` of a text.
+
+    Args:
+        text: str, the content of a file.
+        path: `pathlib.Path` of the file, for messages.
+        advice: str, what to do about a damaged line.
+
+    Raises:
+        ValueError: see `read_table`.
+    """
+    lines = _numbered_rows(text, path, advice)
+    if not lines:
+        raise ValueError(f"{path} is empty. {_expected()}")
+    header = _header(lines[0][1], path)
+    records, line_of, ended = [], {}, text[-1] in "\r\n"
+    for number, row in lines[1:]:
+        try:
+            record = _record(row, header)
+            consistency.check(record)
+            if number == lines[-1][0] and not ended:
+                _check_end(record, row, header)
+        except ValueError as error:
+            cut = ended or number != lines[-1][0]
+            maybe = "" if cut else " (the file ends without a line break, and may be cut off)"
             raise ValueError(
-                f"{path} has more than one row for image {record.idx}, which would count it more "
-                "than once. Remove all but one."
+                f"Line {number} of {path} is damaged: {error}{maybe}. {advice}"
+            ) from error
+        if record.idx in line_of:
+            raise ValueError(
+                f"{path} has more than one row for image {record.idx} (lines "
+                f"{line_of[record.idx]} and {number}), which would count it more than once. Remove "
+                "all but one."
             )
-        seen.add(record.idx)
-    return found
-
-
-def _is_whole(lines):
-    # The time ends a row of six columns; cut short it would not be a time any more.
-    return lines[0].rstrip("\n").split("\t") == list(COLUMNS) and re.fullmatch(
-        r"(\S+\t){5}(\d+ days?, )?\d+:\d\d:\d\d(\.\d+)?", lines[-1]
-    )
-
-
-def _record(row, header, path, number):
+        line_of[record.idx] = number
+        records.append(record)
     try:
-        if len(row) != len(header):
-            raise ValueError(f"{len(row)} columns instead of {len(header)}")
-        idx, label, predict = (int(entry) for entry in row[:3])
-        radius = float(row[3])
-        if not 0 <= radius < math.inf:
-            raise ValueError(f"radius {row[3]}")
-        if row[4] not in ("0", "1") or (row[4] == "1") != _is_correct(label, predict):
-            raise ValueError(f"correct is {row[4]}, but the label is {label}, predicted {predict}")
-        if predict == -1 and radius > 0:
-            raise ValueError(f"an abstention with radius {radius}")
-        return Record(
-            idx=idx,
-            label=label,
-            predict=predict,
-            radius=radius,
-            correct=row[4] == "1",
-            seconds=_seconds(row[5]),
-            extra=dict(zip(header[6:], row[6:], strict=True)),
-        )
+        consistency.check_settings(records)
     except ValueError as error:
+        raise ValueError(f"{path} mixes rows of different settings: {error}") from error
+    return Table(path, header, [row for _, row in lines[1:]], records)
+
+
+def written_row(cells):
+    """Returns one line of the file, with its line break, of a sequence of texts."""
+    line = io.StringIO()
+    csv.writer(line, delimiter="\t", lineterminator="\n").writerow(cells)
+    return line.getvalue()
+
+
+def _decoded(content, path):
+    if content.startswith(GZIP):
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(
+                f"{path} cannot be decompressed ({error}). Get the file anew."
+            ) from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise ValueError(
-            f"Line {number} of {path} is damaged: {error}. Remove the line; the image will be "
-            "certified again when certification resumes."
+            f"{path} is not a text file in UTF-8 ({error}). Save it as tab-separated text in UTF-8."
         ) from error
 
 
-def _seconds(text):
-    match = re.fullmatch(r"(?:(\d+) days?, )?(\d+):(\d\d):(\d\d(?:\.\d+)?)", text)
-    if match is None:
-        try:
-            return float(text)
-        except ValueError:
-            raise ValueError(f"time {text!r}") from None
-    days, hours, minutes, seconds = match.groups()
-    return ((int(days or 0) * 24 + int(hours)) * 60 + int(minutes)) * 60 + float(seconds)
+def _numbered_rows(text, path, advice):
+    """Returns list of (number of the first line of the row, its cells); blank lines are no rows."""
+    if "\0" in text:
+        number = text.count("\n", 0, text.index("\0")) + 1
+        raise ValueError(f"Line {number} of {path} is damaged: it holds NUL bytes. {advice}")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True)
+    rows, number = [], 1
+    try:
+        for row in reader:
+            if row:
+                rows.append((number, row))
+            number = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"Line {number} of {path} is damaged: {error}. {advice}") from error
+    return rows
+
+
+def _expected():
+    columns = " ".join(schema.names(schema.CERTIFICATE))
+    return f"A certification file begins with a line of the columns {columns}, separated by tabs."
+
+
+def _header(cells, path):
+    header = tuple(cell.strip() for cell in cells)
+    missing = [name for name in schema.names(schema.CERTIFICATE) if name not in header]
+    if missing:
+        raise ValueError(
+            f"{path} is not a certification file: its first line lacks {', '.join(missing)}. "
+            f"{_expected()} Received: {shown(' '.join(header))}"
+        )
+    double = sorted({name for name in header if header.count(name) > 1})
+    if double:
+        raise ValueError(
+            f"{path} has more than one column of the name {', '.join(map(shown, double[:3]))}, so "
+            "that nobody can tell which is meant. Remove or rename all but one."
+        )
+    return header
+
+
+def _record(row, header):
+    if len(row) != len(header):
+        raise ValueError(f"it has {len(row)} columns instead of {len(header)}")
+    texts = {name: cell.strip() for name, cell in zip(header, row, strict=True)}
+    own = {name: schema.parsed(name, texts.pop(name)) for name in schema.names(schema.CERTIFICATE)}
+    seconds = own.pop("time")
+    record = Record(**own, seconds=seconds, extra=texts)
+    if record.correct != is_correct(record.label, record.predict):
+        raise ValueError(
+            f"correct is {int(record.correct)}, but the label is {record.label}, predicted "
+            f"{record.predict}"
+        )
+    if record.predict == -1 and record.radius > 0:
+        raise ValueError(f"an abstention with radius {record.radius}")
+    for name in schema.names(schema.RESULT):
+        # Tables are made of these; settings are shown as they are written.
+        record.value(name)
+    return record
+
+
+def _check_end(record, row, header):
+    """Raises if the end of the last row, which has no line break, may have been cut off."""
+    if not row[-1]:
+        raise ValueError(f"column {header[-1]} is empty")
+    if header[-1] != "counts" or not record.has_votes:
+        return
+    samples, n0, n = (record.value(name) for name in ("samples", "n0", "n"))
+    expected = n if samples is None or n0 is None else samples - n0
+    if expected is not None and record.votes[1].sum() != expected:
+        raise ValueError("it has fewer votes than samples")

@@ -1,4 +1,4 @@
-"""One certification file, read and checked for tables."""
+"""One certification file, ready for tables."""
 
 import dataclasses
 import fractions
@@ -6,30 +6,12 @@ import pathlib
 
 import numpy as np
 
-from lsrs_tf.records import reading
-from lsrs_tf.records.consistency import check_record
+from lsrs_tf.records import schema
+from lsrs_tf.records.reading import read_table
 
-UNKNOWN = "-"
-# What all rows of a file must agree on, where they tell it.
-_SETTINGS = (
-    "data",
-    "data_fingerprint",
-    "replaced",
-    "method",
-    "target_radii",
-    "tolerance",
-    "sigma",
-    "n0",
-    "n",
-    "alpha",
-    "against",
-    "seed",
-    "noise",
-    "shared_noise",
-    "radius_loss",
-    "lipschitz",
-    "model",
-)
+UNKNOWN = schema.UNKNOWN
+VARIES = "varies"
+_SUFFIXES = (".gz", ".tsv", ".txt")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +19,8 @@ class Run:
     """One certification file, ready for tables.
 
     Attributes:
-        path: the file.
-        records: list of `reading.Record`, at least one.
+        path: `pathlib.Path`, the file, or the folder of a training run, as it was given.
+        records: list of `Record`, at least one.
     """
 
     path: pathlib.Path
@@ -55,65 +37,74 @@ class Run:
         return np.array([record.correct for record in self.records])
 
     @property
+    def seconds(self):
+        """Mean time of an image as a float, or None if the file does not tell that of each."""
+        mean = float(np.mean([record.seconds for record in self.records]))
+        return None if np.isnan(mean) else mean
+
+    @property
     def clean_accuracy(self):
         """Fraction of images whose class without noise is the true one, or None if unknown."""
-        clean = [record.extra.get("clean", UNKNOWN) for record in self.records]
-        if UNKNOWN in clean:
+        clean = [record.value("clean") for record in self.records]
+        if None in clean:
             return None
         # -1 stands for no class, and for an unknown label.
         correct = sum(
-            int(label) == record.label != -1
-            for label, record in zip(clean, self.records, strict=True)
+            label == record.label != -1 for label, record in zip(clean, self.records, strict=True)
         )
         return fractions.Fraction(correct, len(clean))
 
     @property
     def samples(self):
         """Int array of the noisy samples of each image, or None if the file does not tell."""
-        if not all("samples" in record.extra for record in self.records):
-            return None
-        return np.array([int(record.extra["samples"]) for record in self.records])
+        samples = [record.value("samples") for record in self.records]
+        return None if None in samples else np.array(samples)
 
     @property
     def class_probabilities(self):
         """Float array, the share of the selected class in the votes; None if there are no votes."""
-        votes = [reading.votes_of(record) for record in self.records]
-        if any(entry is None for entry in votes):
+        votes = [record.votes for record in self.records]
+        if any(entry is None or len(entry[0]) != len(entry[1]) for entry in votes):
             return None
         return np.array(
             [counts[selection.argmax()] / max(1, counts.sum()) for selection, counts in votes]
         )
 
+    def setting(self, name):
+        """Returns a setting as text: 'varies' if rows differ in it, '-' if it is unknown."""
+        texts = {record.extra.get(name, UNKNOWN) for record in self.records}
+        return texts.pop() if len(texts) == 1 else VARIES
+
     @property
     def replaced(self):
-        """Fraction of layers that is orthogonal, such as '9/18', or '-' if unknown."""
-        return self.records[0].extra.get("replaced", UNKNOWN)
+        """Fraction of layers that is orthogonal, such as '9/18', 'varies', or '-' if unknown."""
+        return self.setting("replaced")
 
     @property
     def defense(self):
         """'LS-RS', 'IS-RS' (nothing replaced) or '-'."""
-        if self.replaced == UNKNOWN:
+        if self.replaced in (UNKNOWN, VARIES):
             return UNKNOWN
         return "IS-RS" if self.replaced.startswith("0/") else "LS-RS"
 
     @property
     def sigma(self):
-        """Standard deviation of the noise, as text."""
-        return self.records[0].extra.get("sigma", UNKNOWN)
+        """Standard deviation of the noise, as text: 'varies' if it does, '-' if unknown."""
+        return self.setting("sigma")
 
     @property
     def certificates(self):
         """How the certificates were made, as text, or '-' if unknown."""
-        extra = self.records[0].extra
-        if not {"n", "alpha"} <= set(extra):
+        n, alpha = self.setting("n"), self.setting("alpha")
+        if UNKNOWN in (n, alpha):
             return UNKNOWN
-        parts = [f"n {extra['n']}", f"alpha {extra['alpha']}"]
+        parts = [f"n {n}", f"alpha {alpha}"]
         for name, text in (("target_radii", "at radii {}"), ("tolerance", "within {}")):
-            if extra.get(name, UNKNOWN) != UNKNOWN:
-                parts.append(text.format(extra[name]))
-        if extra.get("noise") == "exact":
+            if self.setting(name) != UNKNOWN:
+                parts.append(text.format(self.setting(name)))
+        if self.setting("noise") == "exact":
             parts.append("exact noise")
-        if extra.get("against") == "runner_up":
+        if self.setting("against") == "runner_up":
             parts.append("against the runner-up")
         return ", ".join(parts)
 
@@ -121,7 +112,7 @@ class Run:
     def name(self):
         """A name for a legend."""
         if self.defense == UNKNOWN:
-            return self.path.stem
+            return _plain_name(self.path)
         return f"{self.defense} {self.replaced}, sigma {self.sigma}"
 
 
@@ -136,21 +127,18 @@ def read_run(path):
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, or holds no image.
+        ValueError: if it is damaged or holds no image.
     """
-    path = pathlib.Path(path)
-    if path.is_dir():
-        path = path / "certified.tsv"
-    found = reading.read(path)
-    if not found:
-        raise ValueError(f"{path} holds no certified image yet.")
-    for record in found:
-        check_record(record, path)
-    for name in _SETTINGS:
-        values = sorted({record.extra[name] for record in found if name in record.extra})
-        if len(values) > 1:
-            raise ValueError(
-                f"{path} mixes rows of different settings, so that no table is true of it: {name} "
-                f"is {' and '.join(values)}. Report them apart."
-            )
-    return Run(path, found)
+    table = read_table(path)
+    if not table.records:
+        raise ValueError(f"{table.path} holds no certified image yet.")
+    return Run(pathlib.Path(path), table.records)
+
+
+def _plain_name(path):
+    """Returns the name of a file without '.tsv' and the like; other dots belong to the name."""
+    name = path.name if path.name not in ("", "..") else path.resolve().name
+    for suffix in _SUFFIXES:
+        if name != suffix:
+            name = name.removesuffix(suffix)
+    return name

@@ -1,12 +1,14 @@
+import dataclasses
 import multiprocessing
 import time
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from experiments import datasets
-from experiments.certifying import certify_test_images, evenly_spread
+from experiments.certifying import certify_test_images, check_images, evenly_spread
 from lsrs_tf import models
 from lsrs_tf.records import reading
 from lsrs_tf.smoothing.certification import make_certifier
@@ -21,10 +23,11 @@ def test_images_are_spread_evenly():
             evenly_spread(10, count)
 
 
-def _certify(model, path, indices, **changed):
+def _certify(model, path, indices, data=None, **changed):
     settings = {"n0": 10, "n": 50, "alpha": 0.01, "seed": 0, "batch_size": 50, **changed}
     certifier = make_certifier(model, **settings)
-    certify_test_images(certifier, model, datasets.load("digits"), path, "2/4", indices)
+    data = datasets.load("digits") if data is None else data
+    certify_test_images(certifier, model, data, path, "2/4", indices)
 
 
 def _without_times(path):
@@ -66,6 +69,90 @@ def test_sequential_rows_do_not_depend_on_interruptions_and_order(tmp_path):
         _certify(model, tmp_path / "whole.tsv", [1], **{**sequential, "target_radii": [0.05]})
     with pytest.raises(FileExistsError, match="method=sequential before, fixed now"):
         _certify(model, tmp_path / "whole.tsv", [1], n=300)
+
+
+def _with_other_image(data, changed, brighter=0.0, label=None):
+    """Returns a data set in which one image, or its label, is another one."""
+
+    def test(indices):
+        wanted = list(range(data.num_test)) if indices is None else indices
+        images = zip(wanted, data.test(indices).as_numpy_iterator(), strict=True)
+        examples = [
+            (image + np.float32(brighter), true if label is None else label)
+            if index == changed
+            else (image, true)
+            for index, (image, true) in images
+        ]
+        return tf.data.Dataset.from_generator(
+            lambda: iter(examples),
+            output_signature=(
+                tf.TensorSpec(data.image_shape, tf.float32),
+                tf.TensorSpec((), tf.int64),
+            ),
+        )
+
+    return dataclasses.replace(data, test=test)
+
+
+def test_data_that_differ_in_an_image_of_the_file_are_refused(tmp_path):
+    model, path, data = models.convnet(width=4), tmp_path / "file.tsv", datasets.load("digits")
+    _certify(model, path, [0, 200, 359])
+    before = path.read_bytes()
+    for other in (
+        # The last bit of one pixel, far behind the first images.
+        _with_other_image(data, 200, brighter=2.0**-24),
+        _with_other_image(data, 359, label=11),
+    ):
+        assert other.fingerprint() == data.fingerprint()
+        with pytest.raises(ValueError, match="about other images: its image (200|359) has label"):
+            _certify(model, path, [0, 200, 250, 359], data=other)
+        assert path.read_bytes() == before
+    with pytest.raises(ValueError, match="about other images: its image 200"):
+        check_images(reading.read(path), _with_other_image(data, 200, brighter=0.5), path)
+    with pytest.raises(ValueError, match="holds image 359, but there are 300"):
+        check_images(reading.read(path), dataclasses.replace(data, num_test=300), path)
+    # Images that are not in the file make no difference to it.
+    _certify(model, path, [0, 200, 250, 359], data=_with_other_image(data, 201, brighter=0.5))
+    # A row of an earlier version has no fingerprint, only a label.
+    rows = [line.rsplit("\t", 1)[0] for line in path.read_text().splitlines()]
+    path.write_text("".join(f"{line}\n" for line in rows))
+    check_images(reading.read(path), data, path)
+    with pytest.raises(ValueError, match="its image 0 has label"):
+        check_images(reading.read(path), _with_other_image(data, 0, label=11), path)
+
+
+def test_file_of_an_earlier_version_resumes_to_what_it_would_have_been(tmp_path):
+    model, whole, parts = models.convnet(width=4), tmp_path / "whole.tsv", tmp_path / "parts.tsv"
+    _certify(model, whole, [0, 3, 7])
+    _certify(model, parts, [3])
+    for path in (whole, parts):
+        rows = [line.rsplit("\t", 1)[0] for line in path.read_text().splitlines()]
+        path.write_text("".join(f"{line}\n" for line in rows))
+    assert whole.read_text().splitlines()[0].endswith("\tcounts")
+    _certify(model, parts, [0, 3, 7])
+    assert _without_times(parts) == _without_times(whole)
+
+
+def test_copy_with_other_line_ends_resumes(tmp_path):
+    model, whole, copy = models.convnet(width=4), tmp_path / "whole.tsv", tmp_path / "copy.tsv"
+    _certify(model, whole, [0, 3, 7])
+    _certify(model, copy, [3])
+    copy.write_bytes(copy.read_bytes().replace(b"\n", b"\r\n"))
+    _certify(model, copy, [0, 3, 7])
+    assert _without_times(copy) == _without_times(whole)
+    assert b"\r" not in copy.read_bytes()
+
+
+def test_row_that_contradicts_its_votes_is_not_resumed(tmp_path):
+    model, path = models.convnet(width=4), tmp_path / "file.tsv"
+    _certify(model, path, [0, 3], method="sequential", target_radii=[0.05], n=300)
+    header, row, *others = [line.split("\t") for line in path.read_text().splitlines()]
+    row[header.index("counts")] = ",".join("0" * 10)
+    row[header.index("predict")] = row[header.index("label")]
+    row[header.index("radius")], row[header.index("correct")] = "0.05", "1"
+    path.write_text("".join("\t".join(cells) + "\n" for cells in (header, row, *others)))
+    with pytest.raises(ValueError, match="Line 2 .* when certification resumes"):
+        _certify(model, path, [0, 3, 7], method="sequential", target_radii=[0.05], n=300)
 
 
 def test_images_of_another_choice_are_refused(tmp_path):

@@ -3,6 +3,7 @@ import pathlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from experiments import datasets
 
@@ -97,3 +98,19 @@ def test_fingerprint_is_that_of_the_prepared_images():
         test=lambda indices: data.test(indices).map(lambda image, label: (image * 0.5, label)),
     )
     assert darker.fingerprint() != data.fingerprint()
+
+
+def test_fingerprint_of_an_image_is_that_of_its_bits():
+    image = np.random.default_rng(0).random((3, 4, 2), np.float32)
+    first = datasets.fingerprint_of(image)
+    assert len(first) == 16
+    assert first == datasets.fingerprint_of(np.asfortranarray(image))
+    assert first != datasets.fingerprint_of(image.reshape(4, 3, 2))
+    other = image.copy()
+    other[2, 3, 1] = np.nextafter(other[2, 3, 1], np.float32(1))
+    assert first != datasets.fingerprint_of(other)
+
+
+def test_nothing_is_read_behind_the_last_index():
+    data = tf.data.Dataset.range(10**9)
+    assert [int(index) for index in datasets._at(data, [3, 5])] == [3, 5]

@@ -20,6 +20,14 @@ def test_shards_are_merged_and_recertified_by_the_commands_of_the_readme(tmp_pat
     images = [f"--run_dir={run.path}", "--num_images=5"]
     for shard in ("1/2", "2/2"):
         command("certify", *images, "--n0=10", "--n=100", f"--shard={shard}")
+    first = run.path / "certified.1of2.tsv"
+    text = first.read_text()
+    # A shard that was certified on another machine, whose data differ in one image.
+    first.write_text(text[:-2] + ("1" if text[-2] == "0" else "0") + "\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        command("merge", *images)
+    assert not run.certified.exists()
+    first.write_text(text)
     command("merge", *images)
     merged = reading.read(run.certified)
     assert [record.idx for record in merged] == [0, 72, 144, 216, 288]

@@ -1,3 +1,5 @@
+import gzip
+
 import pytest
 
 from experiments import datasets
@@ -6,6 +8,7 @@ from experiments.recertify import recertify_file
 from lsrs_tf import models
 from lsrs_tf.records import reading
 from lsrs_tf.smoothing.certification import make_certifier
+from tests.certification_files import file
 
 
 def _certify(model, path, alpha, method="fixed", target_radii=None):
@@ -38,7 +41,7 @@ def test_files_without_usable_votes_are_refused(tmp_path):
     with pytest.raises(ValueError, match="sequential tests"):
         recertify_file(tmp_path / "seq.tsv", tmp_path / "again.tsv", 0.2)
     bare = tmp_path / "bare.tsv"
-    bare.write_text("\t".join(reading.COLUMNS) + "\n0\t3\t3\t0.428\t1\t0:00:15.132000\n")
+    file(bare, [], [(0, 3, 3, 0.428, 15.132)])
     with pytest.raises(ValueError, match="does not hold the votes"):
         recertify_file(bare, tmp_path / "again.tsv", 0.2)
     assert not (tmp_path / "again.tsv").exists()
@@ -48,7 +51,7 @@ def test_what_is_not_asked_for_stays_as_it_was(tmp_path):
     _certify(models.convnet(width=4), tmp_path / "certified.tsv", 0.01)
     recertify_file(tmp_path, tmp_path / "second.tsv", against="runner_up")
     recertify_file(tmp_path / "second.tsv", tmp_path / "third.tsv", alpha=0.1)
-    settings = reading.settings_of(reading.read(tmp_path / "third.tsv")[0])
+    settings = reading.read(tmp_path / "third.tsv")[0].settings
     assert (settings["alpha"], settings["against"]) == ("0.1", "runner_up")
     assert settings["recertified_from_alpha"] == "0.01"
     assert settings["recertified_from_against"] == "half"
@@ -59,5 +62,27 @@ def test_votes_that_cannot_be_are_refused(tmp_path):
     text = (tmp_path / "first.tsv").read_text()
     counts = reading.read(tmp_path / "first.tsv")[0].extra["counts"]
     (tmp_path / "edited.tsv").write_text(text.replace(counts, "301" + counts[counts.index(",") :]))
-    with pytest.raises(ValueError, match="image 0 in .*edited.tsv is damaged"):
+    with pytest.raises(ValueError, match="Line 2 of .*edited.tsv is damaged: votes .* 300 samples"):
         recertify_file(tmp_path / "edited.tsv", tmp_path / "again.tsv", 0.2)
+
+
+def test_file_of_others_making_is_read_and_its_columns_stay(tmp_path):
+    _certify(models.convnet(width=4), tmp_path / "first.tsv", 0.01)
+    recertify_file(tmp_path / "first.tsv", tmp_path / "expected.tsv", 0.2)
+    header, *rows = (tmp_path / "first.tsv").read_text().splitlines()
+    lines = [f"note\t{header}", *(f"mine\t{row}" for row in rows)]
+    copy = tmp_path / "copy.tsv.gz"
+    copy.write_bytes(gzip.compress("\r\n".join(lines).encode("utf-8-sig")))
+    recertify_file(copy, tmp_path / "again.tsv", 0.2)
+    header, *rows = (tmp_path / "again.tsv").read_text().splitlines()
+    assert header.endswith("\tnote")
+    assert [row.removesuffix("\tmine") for row in rows] == (
+        (tmp_path / "expected.tsv").read_text().splitlines()[1:]
+    )
+
+
+def test_nothing_is_left_where_nothing_can_be_certified(tmp_path):
+    _certify(models.convnet(width=4), tmp_path / "first.tsv", 0.01)
+    with pytest.raises(ValueError, match="nothing can be certified at alpha=1e-99"):
+        recertify_file(tmp_path / "first.tsv", tmp_path / "again.tsv", 1e-99)
+    assert not (tmp_path / "again.tsv").exists()

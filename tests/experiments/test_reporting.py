@@ -4,14 +4,12 @@ import fractions
 import pytest
 
 from experiments import reporting
-from lsrs_tf.records import reading
 from lsrs_tf.records.summary import read_run
+from tests.certification_files import file
 
 
 def _file(path, replaced, rows):
-    header = "\t".join([*reading.COLUMNS, "replaced", "sigma"]) + "\n"
-    path.write_text(header + "".join(reading.format_row(*row, [replaced, "0.25"]) for row in rows))
-    return path
+    return file(path, ["replaced", "sigma"], [(*row, [replaced, "0.25"]) for row in rows])
 
 
 @pytest.fixture
@@ -38,13 +36,8 @@ def test_table_has_the_papers_columns(files):
 
 def test_clean_accuracy_is_that_of_the_base_classifier(tmp_path):
     path = tmp_path / "certified.tsv"
-    clean = ["clean"]
     rows = [(0, 4, 4, 0.5, [4]), (1, 4, -1, 0.0, [4]), (2, -1, -1, 0.0, [-1]), (3, 1, 1, 0.1, [2])]
-    path.write_text(
-        "\t".join([*reading.COLUMNS, *clean])
-        + "\n"
-        + "".join(reading.format_row(*row[:4], 1.0, row[4]) for row in rows)
-    )
+    file(path, ["clean"], [(*row[:4], 1.0, row[4]) for row in rows])
     assert read_run(path).clean_accuracy == fractions.Fraction(2, 4)
     assert "| 1.000 | 50.00 | 50.00 |" in reporting.paper_table([read_run(path)])
 
@@ -72,10 +65,10 @@ def test_votes_are_drawn_and_samples_counted(tmp_path):
     path = tmp_path / "certified.tsv"
     extra = ["n0", "samples", "selection_counts", "counts"]
     rows = [
-        reading.format_row(0, 1, 1, 0.5, 1.0, [10, 110, "1,9", "20,80"]),
-        reading.format_row(1, 1, -1, 0.0, 1.0, [10, 60, "6,4", "25,25"]),
+        (0, 1, 1, 0.5, 1.0, [10, 110, "1,9", "20,80"]),
+        (1, 1, -1, 0.0, 1.0, [10, 60, "6,4", "25,25"]),
     ]
-    path.write_text("\t".join([*reading.COLUMNS, *extra]) + "\n" + "".join(rows))
+    file(path, extra, rows)
     run = read_run(path)
     assert run.class_probabilities.tolist() == [0.8, 0.5]
     assert "| 50.00 | 85 | 2 |" in reporting.paper_table([run])
@@ -86,7 +79,7 @@ def test_votes_are_drawn_and_samples_counted(tmp_path):
 
 def test_file_of_another_package_has_unknown_columns(tmp_path):
     path = tmp_path / "cohen"
-    path.write_text("\t".join(reading.COLUMNS) + "\n0\t3\t3\t0.428\t1\t0:00:15.132000\n")
+    file(path, [], [(0, 3, 3, 0.428, 15.132)])
     run = read_run(path)
     assert (run.defense, run.sigma, run.replaced, run.name) == ("-", "-", "-", "cohen")
     assert "| - | - | - | 0.428 |" in reporting.paper_table([run])
@@ -108,17 +101,24 @@ def test_figures_are_rounded_down(tmp_path):
     assert "| 0.375 | 100.00 |" in reporting.paper_table([read_run(exact)])
 
 
-def test_mixed_settings_are_refused(tmp_path):
-    path = _file(tmp_path / "file.tsv", "9/18", [(0, 1, 1, 0.3, 1.0)])
-    with path.open("a") as file:
-        file.write(reading.format_row(1, 1, 1, 0.9, 1.0, ["9/18", "1.0"]))
-    with pytest.raises(ValueError, match=r"sigma is 0\.25 and 1\.0"):
-        read_run(path)
+def test_sigma_that_varies_is_told_in_the_table(tmp_path):
+    path = file(
+        tmp_path / "file.tsv",
+        ["replaced", "sigma"],
+        [(idx, 1, 1, 0.3, 1.0, ["9/18", idx / 300]) for idx in range(300)],
+    )
+    assert "| LS-RS | varies | 9/18 | 0.300 |" in reporting.paper_table([read_run(path)])
+    assert "| LS-RS 9/18, sigma varies |" in reporting.radius_table([read_run(path)])
+
+
+def test_time_that_is_unknown_is_no_figure(tmp_path):
+    path = file(tmp_path / "file.tsv", [], [(0, 1, 1, 0.3, 1.0), (1, 1, 1, 0.3, float("nan"))])
+    assert "| 0.300 | 100.00 | - |" in reporting.paper_table([read_run(path)])
 
 
 def test_empty_file_is_refused(tmp_path):
     path = tmp_path / "empty.tsv"
-    path.write_text("\t".join(reading.COLUMNS) + "\n")
+    file(path, [], [])
     with pytest.raises(ValueError, match="no certified image"):
         read_run(path)
 
@@ -128,15 +128,11 @@ def test_runs_of_other_settings_are_told_apart(tmp_path):
     for alpha in ("0.001", "0.01"):
         path = tmp_path / f"{alpha}.tsv"
         names = ["replaced", "sigma", "n", "alpha", "against"]
-        path.write_text(
-            "\t".join([*reading.COLUMNS, *names])
-            + "\n"
-            + reading.format_row(0, 1, 1, 0.5, 1.0, ["9/18", "0.25", "100", alpha, "runner_up"])
-        )
+        file(path, names, [(0, 1, 1, 0.5, 1.0, ["9/18", "0.25", "100", alpha, "runner_up"])])
         paths.append(path)
     reporting.write_report(paths, tmp_path / "report")
-    with (tmp_path / "report" / "summary.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    with (tmp_path / "report" / "summary.csv").open(newline="") as summary:
+        rows = list(csv.DictReader(summary))
     assert [row["certificates"] for row in rows] == [
         f"n 100, alpha {alpha}, against the runner-up" for alpha in ("0.001", "0.01")
     ]

@@ -39,7 +39,7 @@ def test_table_reads_certificates(tmp_path):
     path = tmp_path / "certified.tsv"
     header = "idx label predict radius correct time sigma n alpha lipschitz selection_counts counts"
     rows = [
-        "0 1 1 0.2 1 0:00:01 0.25 100 0.01 1.0 0,9 3,97",
+        "0 1 1 0.324751 1 0:00:01 0.25 100 0.01 1.0 0,9 3,97",
         "1 0 -1 0 0 0:00:01 0.25 100 0.01 1.0 5,4 60,40",
     ]
     path.write_text("".join(line.replace(" ", "\t") + "\n" for line in (header, *rows)))

@@ -6,6 +6,7 @@ from lsrs_tf import models
 from lsrs_tf.records import reading
 from lsrs_tf.records.merging import merge
 from lsrs_tf.smoothing.certification import make_certifier
+from tests.certification_files import file
 
 INDICES = [0, 3, 7, 9, 11]
 
@@ -56,9 +57,58 @@ def test_nothing_may_be_missing_double_foreign_or_different(files, tmp_path):
     assert not outfile.exists()
 
 
-def test_half_a_row_counts_as_missing(files, tmp_path):
+def test_half_a_row_is_refused(files, tmp_path):
     shards, _, _ = files
     cut = tmp_path / "cut.tsv"
-    cut.write_text(shards[0].read_text()[:-5])
-    with pytest.raises(ValueError, match="1 are missing .such as 11"):
-        merge([cut, shards[1]], tmp_path / "merged.tsv", INDICES)
+    for left in (2, 5, 30):
+        cut.write_text(shards[0].read_text()[:-left])
+        with pytest.raises(ValueError, match="Line 4 of .*cut.tsv is damaged.*may be cut off"):
+            merge([cut, shards[1]], tmp_path / "merged.tsv", INDICES)
+
+
+def test_last_line_without_line_break_is_merged(files, tmp_path):
+    shards, whole, _ = files
+    copy = tmp_path / "copy.tsv"
+    copy.write_bytes(shards[0].read_bytes().replace(b"\n", b"\r\n").removesuffix(b"\r\n"))
+    merge([copy, shards[1]], tmp_path / "merged.tsv", INDICES)
+    assert _without_times(tmp_path / "merged.tsv") == _without_times(whole)
+
+
+def test_rows_that_contradict_their_votes_are_refused(files, tmp_path):
+    shards, _, _ = files
+    header, first, *others = [line.split("\t") for line in shards[0].read_text().splitlines()]
+    for name, text in (("radius", "9"), ("p_lower", "0.9"), ("samples", "31"), ("predict", "-1")):
+        row = [*first]
+        row[header.index(name)] = text
+        row[header.index("correct")] = str(int(row[1] == row[2]))
+        edited = tmp_path / "edited.tsv"
+        edited.write_text("".join("\t".join(cells) + "\n" for cells in (header, row, *others)))
+        with pytest.raises(ValueError, match="Line 2 of .*edited.tsv is damaged"):
+            merge([edited, shards[1]], tmp_path / "merged.tsv", INDICES)
+    assert not (tmp_path / "merged.tsv").exists()
+
+
+def test_images_are_checked_before_anything_is_written(files, tmp_path):
+    shards, _, _ = files
+
+    def refuse(records):
+        assert sorted(record.idx for record in records) == INDICES
+        raise ValueError("other images")
+
+    with pytest.raises(ValueError, match="other images"):
+        merge(shards, tmp_path / "merged.tsv", INDICES, refuse)
+    assert not (tmp_path / "merged.tsv").exists()
+
+
+def test_shards_of_earlier_versions_lack_later_columns(tmp_path):
+    early = file(tmp_path / "early", ["clean"], [(0, 1, 1, 0.5, 1.0, ["1"])])
+    late = file(
+        tmp_path / "late", ["clean", "image_fingerprint"], [(1, 1, 1, 0.5, 1.0, ["1", "0" * 16])]
+    )
+    merge([early, late], tmp_path / "merged.tsv", [0, 1])
+    first, second = reading.read(tmp_path / "merged.tsv")
+    assert first.value("image_fingerprint") is None
+    assert second.value("image_fingerprint") == "0" * 16
+    other = file(tmp_path / "other", ["note"], [(1, 1, 1, 0.5, 1.0, ["mine"])])
+    with pytest.raises(ValueError, match="other columns .* 'clean', 'note'"):
+        merge([early, other], tmp_path / "again.tsv", [0, 1])
