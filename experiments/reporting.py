@@ -13,7 +13,11 @@ from lsrs_tf.evaluation.metrics import (
 )
 from lsrs_tf.evaluation.plots import plot_certified_accuracy, plot_class_probabilities
 from lsrs_tf.files import written_whole
+from lsrs_tf.records.reading import IN_A_FOLDER
 from lsrs_tf.records.summary import UNKNOWN, read_run
+
+# Columns and lines of tables of radii; those of other packages may be in other units.
+_MOST_COLUMNS, _MOST_LINES = 40, 2_000
 
 
 def paper_table(runs):
@@ -71,10 +75,11 @@ def radius_table(runs, step=0.25):
 
     Args:
         runs: list of `Run`.
-        step: float, distance of the radii, which go from 0 to the largest certified one.
+        step: float, distance of the radii, which go from 0 to the largest certified one; it is
+            doubled until they are a table.
     """
     largest = max(run.radii.max() for run in runs)
-    grid = np.arange(0, largest + step, step)
+    grid = _grid(largest, step, _MOST_COLUMNS)
     lines = [
         "| certified accuracy (%) at radius | " + " | ".join(f"{at:.2f}" for at in grid) + " |",
         "|---" * (len(grid) + 1) + "|",
@@ -83,6 +88,19 @@ def radius_table(runs, step=0.25):
         cells = [_percent(run, at, 1) for at in grid]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _grid(largest, step, most):
+    """Returns radii from 0 beyond the largest, at most so many: a double step is tried until then.
+
+    Args:
+        largest: float.
+        step: float.
+        most: int.
+    """
+    while largest / step > most:
+        step *= 2
+    return np.arange(0, largest + step, step)
 
 
 def _percent(run, at, places):
@@ -105,6 +123,11 @@ def write_report(paths, directory):
     Returns:
         The text of the report.
     """
+    given = [pathlib.Path(path).resolve() for path in paths]
+    given = [path / IN_A_FOLDER if path.is_dir() else path for path in given]
+    for path in given:
+        if given.count(path) > 1:
+            raise ValueError(f"{path} is given more than once. Name each file or folder once.")
     runs = [read_run(path) for path in paths]
     directory = pathlib.Path(directory)
     text = f"{paper_table(runs)}\n{radius_table(runs)}"
@@ -139,7 +162,7 @@ def _csv(runs, step=0.05):
     lines = ["run,radius,certified_accuracy,lower,upper\n"]
     largest = max(run.radii.max() for run in runs)
     for name, run in _distinct_names(runs).items():
-        for at in np.arange(0, largest + step, step).round(10):
+        for at in _grid(largest, step, _MOST_LINES).round(10):
             accuracy = _floor(exact_certified_accuracy(run.radii, run.correct, at), 6)
             lower, upper = certified_accuracy_interval(run.radii, run.correct, at)
             quoted = name.replace('"', '""')

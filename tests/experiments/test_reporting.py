@@ -116,6 +116,19 @@ def test_time_that_is_unknown_is_no_figure(tmp_path):
     assert "| 0.300 | 100.00 | - |" in reporting.paper_table([read_run(path)])
 
 
+def test_file_that_is_given_twice_is_refused(tmp_path):
+    path = _file(tmp_path / "certified.tsv", "9/18", [(0, 1, 1, 0.3, 1.0)])
+    with pytest.raises(ValueError, match="certified.tsv is given more than once"):
+        reporting.write_report([path, tmp_path], tmp_path / "report")
+
+
+def test_huge_radius_makes_no_huge_table(tmp_path):
+    path = _file(tmp_path / "file.tsv", "9/18", [(0, 1, 1, 1e15, 1.0), (1, 1, 1, 1.0, 1.0)])
+    reporting.write_report([path], tmp_path / "report")
+    assert len((tmp_path / "report" / "report.md").read_text()) < 10_000
+    assert len((tmp_path / "report" / "certified_accuracy.csv").read_text()) < 1_000_000
+
+
 def test_empty_file_is_refused(tmp_path):
     path = tmp_path / "empty.tsv"
     file(path, [], [])
