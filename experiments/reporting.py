@@ -27,7 +27,7 @@ def paper_table(runs):
 
     Accuracy is that of the smoothed classifier: certified with the true class at any radius. Clean
     is that of the base classifier without noise, which has no guarantee. Columns of abstentions,
-    noisy samples and the number of images stand beside the paper's.
+    noisy samples and the number of images stand next to the paper's.
     """
     header, *rows = _paper_rows(runs)
     lines = [header, ["---"] * len(header), *rows]

@@ -170,7 +170,7 @@ def _header(cells, path):
     if double:
         raise ValueError(
             f"{path} has more than one column of the name {', '.join(map(shown, double[:3]))}, so "
-            "that nobody can tell which is meant. Remove or rename all but one."
+            "it is not clear which is meant. Remove or rename all but one."
         )
     return header
 
