@@ -8,19 +8,10 @@ interrupted and given again, it goes on where it was.
 
 from absl import flags
 
-from experiments import (
-    certification_flags,
-    checkpoints,
-    command_line,
-    data_flags,
-    datasets,
-    devices,
-    method_flags,
-    sharding,
-    training,
-)
-from experiments.certifying import certify_test_images, evenly_spread
+from experiments import certified_test_set, checkpoints, command_line, datasets, shared_flags
+from experiments.fitting import fraction_replaced
 from experiments.run_directory import RunDirectory
+from lsrs_tf.smoothing.certification import make_certifier
 
 flags.DEFINE_string("run_dir", None, "Folder of the training run (its --output_dir).")
 flags.DEFINE_float("sigma", None, "Standard deviation of the noise; None means that of training.")
@@ -30,10 +21,9 @@ flags.DEFINE_string(
     None,
     "Part of the test images, such as 2/4 for the second of four; see experiments.merge.",
 )
-flags.adopt_module_key_flags(certification_flags)
 flags.adopt_module_key_flags(command_line)
-flags.adopt_module_key_flags(data_flags)
-flags.adopt_module_key_flags(method_flags)
+shared_flags.define_data()
+shared_flags.define_method()
 
 
 def main(argv):
@@ -43,19 +33,21 @@ def main(argv):
     run = RunDirectory(flag.run_dir)
     settings = run.settings()
     data = datasets.load(settings["dataset"], flag.data_dir, flag.download)
-    shard = sharding.parsed_shard(flag.shard)
-    path = flag.outfile or sharding.shard_path(run.certified, shard)
-    indices = sharding.of_shard(evenly_spread(data.num_test, flag.num_images), shard)
+    shard = certified_test_set.parsed_shard(flag.shard)
+    path = flag.outfile or certified_test_set.shard_path(run.certified, shard)
+    indices = certified_test_set.of_shard(
+        certified_test_set.evenly_spread(data.num_test, flag.num_images), shard
+    )
     # After what can be refused at once: freezing and proving an encoder takes a while.
-    with devices.strategy().scope():
+    with checkpoints.strategy_of_all_gpus().scope():
         model = checkpoints.load_model(run.model)
-        certifier = method_flags.certifier(model, flag.sigma)
-    certify_test_images(
+        certifier = make_certifier(model, sigma=flag.sigma, **shared_flags.certification_settings())
+    certified_test_set.certify_test_images(
         certifier,
         model,
         data,
         path,
-        training.fraction_replaced(
+        fraction_replaced(
             settings["model"],
             settings["orthogonal_layers"],
             settings.get("parametrization", "cayley"),

@@ -1,9 +1,10 @@
-"""Checkpoints of a training run, from which it resumes."""
+"""Models on disk: checkpoints, from which a run resumes, and the devices they are loaded on."""
 
 import pathlib
 import re
 
 import keras
+import tensorflow as tf
 
 from lsrs_tf import models
 from lsrs_tf.files import written_whole
@@ -81,6 +82,13 @@ def load_model(path):
             "head in lsrs_tf.models.LatentSmoothingModel and save that."
         )
     return model
+
+
+def strategy_of_all_gpus():
+    """Returns the strategy that takes all GPUs of this machine, if there are several."""
+    if len(tf.config.list_logical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
 
 
 def _checkpoints(directory):

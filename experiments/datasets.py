@@ -186,11 +186,11 @@ def _at(dataset, indices):
         return dataset
     wanted = tf.constant(indices, tf.int64)
     return (
-        dataset.enumerate()
+        # Nothing is read after the last of them.
+        dataset.take(max(indices, default=-1) + 1)
+        .enumerate()
         .filter(lambda index, example: tf.reduce_any(index == wanted))
         .map(lambda index, example: example)
-        # Nothing is read after the last of them.
-        .take(len(indices))
     )
 
 

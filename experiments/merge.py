@@ -11,15 +11,15 @@ the data set.
 
 from absl import flags
 
-from experiments import command_line, data_flags, datasets
-from experiments.certifying import check_images, evenly_spread
+from experiments import command_line, datasets, shared_flags
+from experiments.certified_test_set import check_images, evenly_spread
 from experiments.run_directory import RunDirectory
 from lsrs_tf.records.merging import merge
 
 flags.DEFINE_string("run_dir", None, "Folder of the training run (its --output_dir).")
 flags.DEFINE_string("outfile", None, "File to write; None means certified.tsv in --run_dir.")
 flags.adopt_module_key_flags(command_line)
-flags.adopt_module_key_flags(data_flags)
+shared_flags.define_data()
 
 
 def main(argv):

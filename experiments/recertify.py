@@ -10,7 +10,7 @@ import pathlib
 
 from absl import flags
 
-from experiments import against_flag, alpha_flag, command_line
+from experiments import command_line, shared_flags
 from lsrs_tf.records import schema
 from lsrs_tf.records.consistency import NEEDED
 from lsrs_tf.records.journal import Journal
@@ -21,8 +21,8 @@ from lsrs_tf.smoothing.settings import checked_certification_settings
 _CHANGED = ("alpha", "against")
 
 flags.DEFINE_string("outfile", None, "File to write.")
-flags.adopt_module_key_flags(against_flag)
-flags.adopt_module_key_flags(alpha_flag)
+shared_flags.define_alpha()
+shared_flags.define_against()
 flags.adopt_module_key_flags(command_line)
 
 

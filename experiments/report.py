@@ -9,7 +9,7 @@ or the folder of a training run.
 from absl import flags
 
 from experiments import command_line
-from experiments.reporting import write_report
+from experiments.report_writer import write_report
 
 flags.DEFINE_string("output_dir", "report", "Folder for report.md, its pictures and CSV files.")
 flags.adopt_module_key_flags(command_line)

@@ -12,27 +12,18 @@ import shutil
 import keras
 from absl import flags
 
-from experiments import (
-    certification_flags,
-    checkpoints,
-    command_line,
-    data_flags,
-    datasets,
-    export_flags,
-    method_flags,
-    training,
-)
-from experiments.certifying import certify_test_images, evenly_spread
-from experiments.flag_values import number_list
-from experiments.reporting import write_report
+from experiments import checkpoints, command_line, datasets, fitting, shared_flags
+from experiments.certified_test_set import certify_test_images, evenly_spread
+from experiments.report_writer import write_report
 from experiments.run_directory import RunDirectory
+from experiments.run_export import export_run
 from lsrs_tf import layers
 from lsrs_tf.files import written_whole
-from lsrs_tf.smoothing.certification import check_method
+from lsrs_tf.smoothing.certification import check_method, make_certifier
 from lsrs_tf.smoothing.settings import checked_certification_settings
 
 flags.DEFINE_enum("dataset", None, datasets.NAMES, "Data set.")
-flags.DEFINE_enum("model", None, training.MODELS, "Architecture.")
+flags.DEFINE_enum("model", None, fitting.MODELS, "Architecture.")
 flags.DEFINE_integer(
     "orthogonal_layers",
     None,
@@ -81,11 +72,10 @@ _SETTINGS = (
     "steps_per_epoch",
     "seed",
 )
-flags.adopt_module_key_flags(certification_flags)
 flags.adopt_module_key_flags(command_line)
-flags.adopt_module_key_flags(data_flags)
-flags.adopt_module_key_flags(export_flags)
-flags.adopt_module_key_flags(method_flags)
+shared_flags.define_data()
+shared_flags.define_method()
+shared_flags.define_export()
 
 
 def main(argv):
@@ -99,9 +89,9 @@ def main(argv):
         # Not after the training, which may take days.
         evenly_spread(data.num_test, flag.num_images)
         checked_certification_settings(flag.n0, flag.n, flag.alpha, flag.against)
-        radii = number_list("target_radii")
+        radii = shared_flags.number_list("target_radii")
         check_method(flag.method, radii, flag.tolerance, flag.against)
-        number_list("served_radii")
+        shared_flags.number_list("served_radii")
     run = RunDirectory(flag.output_dir)
     run.claim({name: getattr(flag, name) for name in _SETTINGS})
     with written_whole(run.class_names) as path:
@@ -109,11 +99,11 @@ def main(argv):
     model = _trained_model(run, data)
     if flag.certify:
         certify_test_images(
-            method_flags.certifier(model, sigma=None),
+            make_certifier(model, **shared_flags.certification_settings()),
             model,
             data,
             run.certified,
-            training.fraction_replaced(flag.model, flag.orthogonal_layers, flag.parametrization),
+            fitting.fraction_replaced(flag.model, flag.orthogonal_layers, flag.parametrization),
             evenly_spread(data.num_test, flag.num_images),
         )
         print(f"Wrote {run.certified}.")
@@ -121,7 +111,7 @@ def main(argv):
         print(write_report([run.certified], run.report))
         print(f"Wrote {run.report}/report.md and {run.report}/certified_accuracy.png.")
     if flag.export:
-        export_flags.export(model, run, directory=None, sigma=None)
+        export_run(model, run, directory=None, sigma=None)
 
 
 def _trained_model(run, data):
@@ -137,7 +127,7 @@ def _trained_model(run, data):
         print(f"Resuming after epoch {epochs_done} of {flag.epochs}.")
     if epochs_done < flag.epochs:
         train = data.training(flag.batch_size, flag.seed)
-        training.fit(model, train, flag.epochs, run.path, epochs_done, flag.steps_per_epoch)
+        fitting.fit(model, train, flag.epochs, run.path, epochs_done, flag.steps_per_epoch)
     with written_whole(run.model) as path:
         model.save(path)
     shutil.rmtree(run.checkpoints, ignore_errors=True)
@@ -148,7 +138,7 @@ def _trained_model(run, data):
 
 def _compiled_model(data):
     flag = flags.FLAGS
-    model = training.build_model(
+    model = fitting.build_model(
         flag.model,
         flag.orthogonal_layers,
         flag.width,
@@ -159,7 +149,7 @@ def _compiled_model(data):
         flag.parametrization,
     )
     steps = flag.steps_per_epoch or -(-data.num_train // flag.batch_size)
-    rate = training.step_decay(
+    rate = fitting.step_decay(
         flag.learning_rate, flag.learning_rate_decay_epochs, steps, flag.epochs
     )
     model.compile(

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import lsrs_tf
 from experiments import datasets
-from experiments.certifying import certify_test_images
+from experiments.certified_test_set import certify_test_images
 from export.radius_tests import RadiusTests
 from export.signatures import Signatures
 from lsrs_tf import models

@@ -22,7 +22,7 @@ from absl import flags
 
 from experiments import command_line
 from experiments.benchmarks.input_specific import input_specific_samples
-from experiments.flag_values import number_list
+from experiments.shared_flags import number_list
 from lsrs_tf.records.summary import UNKNOWN, read_run
 from lsrs_tf.smoothing import confidence, noise, sequential
 from lsrs_tf.smoothing.planned_estimate import PlannedEstimate

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from experiments import checkpoints
 from lsrs_tf import models
@@ -60,3 +61,15 @@ def test_damaged_and_foreign_files_are_named(tmp_path):
         checkpoints.load_model(path)
     with pytest.raises(FileNotFoundError, match=r"no model at .*experiments\.train"):
         checkpoints.load_model(tmp_path / "model.keras")
+
+
+def test_several_gpus_work_together(monkeypatch):
+    found = [tf.config.LogicalDevice(f"/device:GPU:{index}", "GPU") for index in range(2)]
+    chosen = []
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: found)
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda: chosen.append("mirrored"))
+    checkpoints.strategy_of_all_gpus()
+    assert chosen == ["mirrored"]
+    del found[1]
+    assert checkpoints.strategy_of_all_gpus() is tf.distribute.get_strategy()
+    assert chosen == ["mirrored"]

@@ -35,7 +35,7 @@ def test_missing_file_is_named_with_those_that_exist(tmp_path, monkeypatch):
         ("experiments.train", ["--flagfile=digits_ls.flags", "more"], "Unexpected arguments: more"),
         ("experiments.certify", ["--run_dir=nowhere"], "no training run in nowhere"),
         ("experiments.report", ["nowhere"], "no certification file at nowhere"),
-        ("export", ["--run_dir=nowhere"], "There is no model at nowhere"),
+        ("experiments.export", ["--run_dir=nowhere"], "There is no model at nowhere"),
     ],
 )
 def test_errors_are_one_line_without_a_traceback(tmp_path, module, arguments, message):

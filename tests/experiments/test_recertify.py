@@ -3,7 +3,7 @@ import gzip
 import pytest
 
 from experiments import datasets
-from experiments.certifying import certify_test_images
+from experiments.certified_test_set import certify_test_images
 from experiments.recertify import recertify_file
 from lsrs_tf import models
 from lsrs_tf.records import reading

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from experiments import datasets
-from experiments.certifying import certify_test_images
+from experiments.certified_test_set import certify_test_images
 from lsrs_tf import models
 from lsrs_tf.records import reading
 from lsrs_tf.records.consistency import check, check_settings

@@ -1,7 +1,7 @@
 import pytest
 
-from experiments import datasets, sharding
-from experiments.certifying import certify_test_images
+from experiments import certified_test_set, datasets
+from experiments.certified_test_set import certify_test_images
 from lsrs_tf import models
 from lsrs_tf.records import reading
 from lsrs_tf.records.merging import merge
@@ -23,7 +23,7 @@ def files(tmp_path_factory):
         return path
 
     shards = [
-        certify(f"certified.{index}of2.tsv", sharding.of_shard(INDICES, (index, 2)))
+        certify(f"certified.{index}of2.tsv", certified_test_set.of_shard(INDICES, (index, 2)))
         for index in (1, 2)
     ]
     return shards, certify("whole.tsv", INDICES), certify("other.tsv", [7], n=200)

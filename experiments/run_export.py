@@ -1,14 +1,61 @@
-"""What is known of a training run, for the card of its export."""
+"""Exports the model of a training run as the flags ask for, with what is known of the run."""
 
 import json
+import pathlib
 
 import numpy as np
+from absl import flags
 
+from experiments.shared_flags import number_list
+from export.model_card import changes_from_version_before
+from export.saved_model import export_saved_model
 from lsrs_tf.evaluation.metrics import average_certified_radius, certified_accuracy
 from lsrs_tf.models.fingerprint import fingerprint
 from lsrs_tf.records.summary import read_run
 
 _ARCHITECTURE = ("model", "orthogonal_layers", "width", "widen_factor", "parametrization")
+
+
+def export_run(model, run, directory, sigma):
+    """Exports the model of a run as the flags ask for, and says where.
+
+    Args:
+        model: its `LatentSmoothingModel`.
+        run: `RunDirectory`.
+        directory: folder of all versions, or None for one in the folder of the run.
+        sigma: float, or None for the model's.
+    """
+    flag = flags.FLAGS
+    directory = pathlib.Path(directory or (run.saved_model_xla if flag.xla else run.saved_model))
+    sigma = float(np.float32(model.sigma if sigma is None else sigma))
+    about = about_run(run, model, {"sigma": sigma, "noise": flag.noise, "alpha": flag.alpha})
+    version = export_saved_model(
+        model,
+        directory,
+        sigma,
+        flag.n0,
+        flag.n,
+        flag.alpha,
+        flag.certify_batch_size,
+        flag.noise,
+        flag.predict_n,
+        flag.max_n,
+        number_list("served_radii"),
+        flag.xla,
+        about,
+    )
+    print(
+        f"Certificates: n0={flag.n0}, n={flag.n}, alpha={flag.alpha}, sigma={sigma}, "
+        f"noise={flag.noise}."
+    )
+    for change in changes_from_version_before(version):
+        print(f"Another version before it had {change}. A server moves all clients to the new one.")
+    if flag.xla:
+        print(
+            "It is compiled by XLA: start the server with --xla_cpu_compilation_enabled=true, or "
+            "on a GPU with --xla_gpu_compilation_enabled=true."
+        )
+    print(f"Wrote and checked {version}. It is described in {version}/assets.extra/model_card.md.")
 
 
 def about_run(run, model, settings_of_export):

@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from experiments import training
+from experiments import fitting
 
 
 def test_models_are_built_to_size():
-    model = training.build_model("resnet18", 1, 4, None, 7, (16, 16, 3), 0.5, "soc")
+    model = fitting.build_model("resnet18", 1, 4, None, 7, (16, 16, 3), 0.5, "soc")
     assert model.compute_output_shape((None, 16, 16, 3)) == (None, 7)
     assert model.sigma == 0.5
     assert model.encoder.output_shape[-1] == 4
@@ -23,29 +23,29 @@ def test_models_are_built_to_size():
 )
 def test_wrong_sizes_are_refused(name, width, widen_factor, message):
     with pytest.raises(ValueError, match=message):
-        training.build_model(name, 0, width, widen_factor, 10, (32, 32, 3), 0.25, "cayley")
+        fitting.build_model(name, 0, width, widen_factor, 10, (32, 32, 3), 0.25, "cayley")
 
 
 def test_fraction_replaced_is_the_papers():
-    assert training.fraction_replaced("resnet18", 9, "cayley") == "9/18"
-    assert training.fraction_replaced("wide_resnet34", 16, "soc") == "16/34 soc"
-    assert training.fraction_replaced("resnet18", 0, "soc") == "0/18"
+    assert fitting.fraction_replaced("resnet18", 9, "cayley") == "9/18"
+    assert fitting.fraction_replaced("wide_resnet34", 16, "soc") == "16/34 soc"
+    assert fitting.fraction_replaced("resnet18", 0, "soc") == "0/18"
 
 
 def test_step_decay_divides_by_ten():
-    schedule = training.step_decay(0.01, 30, 100, 100)
+    schedule = fitting.step_decay(0.01, 30, 100, 100)
     for epoch, rate in [(0, 0.01), (29, 0.01), (31, 0.001), (61, 1e-4), (91, 1e-5)]:
         assert float(schedule(epoch * 100)) == pytest.approx(rate)
-    assert training.step_decay(0.01, 30, 100, 30) == 0.01
+    assert fitting.step_decay(0.01, 30, 100, 30) == 0.01
 
 
 def test_divergence_is_an_error_and_leaves_no_checkpoint(tmp_path):
-    model = training.build_model("convnet", 0, 4, None, 10, (8, 8, 1), 0.25, "cayley")
+    model = fitting.build_model("convnet", 0, 4, None, 10, (8, 8, 1), 0.25, "cayley")
     model.compile(
         keras.optimizers.SGD(1e30), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
     images = np.random.default_rng(0).uniform(size=(64, 8, 8, 1)).astype(np.float32)
     train = tf.data.Dataset.from_tensor_slices((images, np.arange(64) % 10)).batch(8)
     with pytest.raises(ValueError, match="diverged.*--learning_rate"):
-        training.fit(model, train, 1, tmp_path, 0, None)
+        fitting.fit(model, train, 1, tmp_path, 0, None)
     assert not (tmp_path / "checkpoints").exists()

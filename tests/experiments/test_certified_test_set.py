@@ -8,7 +8,14 @@ import pytest
 import tensorflow as tf
 
 from experiments import datasets
-from experiments.certifying import certify_test_images, check_images, evenly_spread
+from experiments.certified_test_set import (
+    certify_test_images,
+    check_images,
+    evenly_spread,
+    of_shard,
+    parsed_shard,
+    shard_path,
+)
 from lsrs_tf import models
 from lsrs_tf.records import reading
 from lsrs_tf.smoothing.certification import make_certifier
@@ -181,7 +188,7 @@ def _certify_saved(model_path, path):
 def test_ten_kills_change_nothing(tmp_path):
     # Its processes have TensorFlow imported when they begin.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["experiments.certifying", "lsrs_tf.models"])
+    context.set_forkserver_preload(["experiments.certified_test_set", "lsrs_tf.models"])
     models.convnet(width=8).save(tmp_path / "model.keras")
     whole, killed = tmp_path / "whole.tsv", tmp_path / "killed.tsv"
 
@@ -209,3 +216,15 @@ def test_ten_kills_change_nothing(tmp_path):
     start(killed).join()
     assert _without_times(killed) == _without_times(whole)
     assert [record.idx for record in reading.read(killed)] == evenly_spread(360, 60)
+
+
+def test_shards_are_parsed_and_cover_everything():
+    assert parsed_shard(None) is None
+    assert parsed_shard("2/4") == (2, 4)
+    for text in ("0/4", "5/4", "2", "a/b", "-1/4", "2/4/6"):
+        with pytest.raises(ValueError, match="--shard"):
+            parsed_shard(text)
+    parts = [of_shard(list(range(10)), (index, 3)) for index in (1, 2, 3)]
+    assert sorted(sum(parts, [])) == list(range(10))
+    assert shard_path("runs/certified.tsv", (2, 4)).name == "certified.2of4.tsv"
+    assert shard_path("runs/certified.tsv", None).name == "certified.tsv"

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from experiments import datasets
-from experiments.about import about_run
-from experiments.certifying import certify_test_images
+from experiments.certified_test_set import certify_test_images
 from experiments.run_directory import RunDirectory
+from experiments.run_export import about_run
 from lsrs_tf import models
 from lsrs_tf.smoothing.certification import make_certifier
 

@@ -1,7 +1,7 @@
 import pytest
 from absl import flags
 
-from experiments.flag_values import number_list
+from experiments.shared_flags import number_list
 
 
 @pytest.fixture

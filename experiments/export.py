@@ -13,13 +13,14 @@ The SavedModel has these signatures; every input and output has a leading batch 
 Images are float32 with pixels in [0, 1]. A label of -1 is an abstention. Radii are in the L2 norm,
 in units of pixels, rounded down.
 
-    python -m export --run_dir=runs/digits_ls --output_dir=served/digits
+    python -m experiments.export --run_dir=runs/digits_ls --output_dir=served/digits
 """
 
 from absl import flags
 
-from experiments import checkpoints, command_line, export_flags
+from experiments import checkpoints, command_line, shared_flags
 from experiments.run_directory import RunDirectory
+from experiments.run_export import export_run
 
 flags.DEFINE_string("run_dir", None, "Folder of the training run (its --output_dir).")
 flags.DEFINE_string(
@@ -28,7 +29,7 @@ flags.DEFINE_string(
     "Folder of the versions; None means saved_model, or saved_model_xla, in --run_dir.",
 )
 flags.DEFINE_float("sigma", None, "Standard deviation of the noise; None means that of training.")
-flags.adopt_module_key_flags(export_flags)
+shared_flags.define_export()
 flags.adopt_module_key_flags(command_line)
 
 
@@ -38,7 +39,7 @@ def main(argv):
     flag = flags.FLAGS
     run = RunDirectory(flag.run_dir)
     model = checkpoints.load_model(run.model)
-    export_flags.export(model, run, flag.output_dir, flag.sigma)
+    export_run(model, run, flag.output_dir, flag.sigma)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,205 @@
+"""Flags that several commands share, in groups. A command defines the groups that it reads.
+
+Only what a command reads is defined there, so that a flag without a meaning is an error. The groups
+may be defined by several commands in one process.
+"""
+
+from absl import flags
+
+from lsrs_tf.smoothing.certification import METHODS
+from lsrs_tf.smoothing.noise_models import NOISE_MODELS
+from lsrs_tf.smoothing.settings import AGAINST
+
+# So that --help shows the flags as those of the command that asks for them.
+flags.disclaim_key_flags()
+
+
+def define_data():
+    """Defines the flags of commands that read a data set."""
+    _define(
+        flags.DEFINE_string,
+        "data_dir",
+        None,
+        "Folder of tensorflow-datasets; None means its own default.",
+    )
+    _define(
+        flags.DEFINE_boolean,
+        "download",
+        False,
+        "Let tensorflow-datasets fetch a data set that is missing.",
+    )
+    _define(
+        flags.DEFINE_integer,
+        "seed",
+        0,
+        "Seed of initial weights, shuffling and certification noise.",
+    )
+    _define(
+        flags.DEFINE_integer,
+        "num_images",
+        None,
+        "Test images to certify, spread evenly over the test set; None means all.",
+    )
+
+
+def define_alpha():
+    """Defines the flag of the error probability."""
+    _define(
+        flags.DEFINE_float, "alpha", 0.001, "Probability, at most, that a certificate is wrong."
+    )
+
+
+def define_against():
+    """Defines the flag of commands that turn votes into radii."""
+    _define(
+        flags.DEFINE_enum,
+        "against",
+        "half",
+        AGAINST,
+        "half: radii by which a class keeps more than half of the votes; runner_up, for "
+        "--method=fixed: by which it keeps more than any other class.",
+    )
+
+
+def define_samples():
+    """Defines the flags of commands that certify, or write what certifies."""
+    define_alpha()
+    _define(
+        flags.DEFINE_integer,
+        "n0",
+        100,
+        "Noisy samples that select the class to certify.",
+        lower_bound=1,
+    )
+    _define(
+        flags.DEFINE_integer,
+        "n",
+        100_000,
+        "Noisy samples that estimate the probability of the selected class.",
+        lower_bound=1,
+    )
+    _define(
+        flags.DEFINE_integer,
+        "certify_batch_size",
+        256,
+        "Noisy samples in one pass of the head.",
+        lower_bound=1,
+    )
+    _define(
+        flags.DEFINE_enum,
+        "noise",
+        "float32",
+        NOISE_MODELS,
+        "float32: customary noise, whose rounding is not in the proof; exact: noise on a grid, for "
+        "which certificates hold to the last bit.",
+    )
+
+
+def define_method():
+    """Defines the flags of commands that certify: how samples are taken."""
+    define_samples()
+    define_against()
+    _define(
+        flags.DEFINE_enum,
+        "method",
+        "fixed",
+        METHODS,
+        "fixed: --n samples of every image prove the largest radius they can; sequential: as many "
+        "as it takes to settle --target_radii, or for a radius within --tolerance; --n at most.",
+    )
+    _define(
+        flags.DEFINE_list,
+        "target_radii",
+        None,
+        "Radii to certify at, such as 0.25,0.5, for --method=sequential.",
+    )
+    _define(
+        flags.DEFINE_float,
+        "tolerance",
+        None,
+        "How much smaller than with --n samples radii may be, for --method=sequential without "
+        "targets.",
+    )
+    _define(
+        flags.DEFINE_integer,
+        "images_per_draw",
+        1,
+        "Images that share their noise in a pass, for --method=fixed; 16 saves most of its time.",
+        lower_bound=1,
+    )
+
+
+def define_export():
+    """Defines the flags of commands that export."""
+    define_samples()
+    _define(
+        flags.DEFINE_integer,
+        "predict_n",
+        1_000,
+        "Noisy samples of the signature predict_smoothed.",
+        lower_bound=1,
+    )
+    _define(
+        flags.DEFINE_integer,
+        "max_n",
+        None,
+        "The most samples of a certify_with request; None means --n.",
+        lower_bound=1,
+    )
+    _define(
+        flags.DEFINE_list,
+        "served_radii",
+        [],
+        "Radii that certify_at tests without rounding them up, in addition to multiples of 0.25.",
+    )
+    _define(
+        flags.DEFINE_boolean,
+        "xla",
+        False,
+        "Compile passes of the head; the server then needs a flag, which is printed.",
+    )
+
+
+def certification_settings():
+    """Returns the settings of the flags of `define_method`, keyword arguments of a certifier."""
+    flag = flags.FLAGS
+    return {
+        "method": flag.method,
+        "target_radii": number_list("target_radii"),
+        "tolerance": flag.tolerance,
+        "n0": flag.n0,
+        "n": flag.n,
+        "alpha": flag.alpha,
+        "against": flag.against,
+        "seed": flag.seed,
+        "batch_size": flag.certify_batch_size,
+        "noise": flag.noise,
+        "images_per_draw": flag.images_per_draw,
+    }
+
+
+def number_list(name):
+    """Returns a flag of words, separated by commas, as floats; None if it is not given.
+
+    Args:
+        name: str, the flag.
+
+    Raises:
+        ValueError: if a word is not a number.
+    """
+    given = flags.FLAGS[name].value
+    if given is None:
+        return None
+    try:
+        return [float(word) for word in given]
+    except ValueError as error:
+        raise ValueError(
+            f"--{name} must be numbers, separated by commas, such as 0.25,0.5. "
+            f"Received: {','.join(given)}"
+        ) from error
+
+
+def _define(define, name, default, *details, **options):
+    if name not in flags.FLAGS:
+        define(name, default, *details, **options)
+    flags.declare_key_flag(name)
