@@ -14,10 +14,10 @@ import keras
 from lsrs_tf.graphs import is_functional, is_sequential, nodes_in_order, refuse_patched
 from lsrs_tf.layers import ConvexResidual
 from lsrs_tf.lipschitz import rules  # noqa: F401  (registers the rules)
-from lsrs_tf.lipschitz.merging import MERGES, of_merge
 from lsrs_tf.lipschitz.passage import Passage
 from lsrs_tf.lipschitz.registry import bound_of, check_finite
 from lsrs_tf.lipschitz.report import LipschitzReport, ReportRows
+from lsrs_tf.lipschitz.rules.merges import MERGES, of_merge
 from lsrs_tf.lipschitz.rules.residuals import branch_weight, convex_combination
 
 # Classes of models that are bounded by their encoders; see bounded_by_encoder.

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from lsrs_tf import layers
 from lsrs_tf.graphs import is_functional, is_sequential, nodes_in_order, refuse_patched
-from lsrs_tf.lipschitz.merging import MERGES
+from lsrs_tf.lipschitz.rules.merges import MERGES
 
 
 def freeze_encoder(encoder, input_shape=None):

@@ -4,7 +4,6 @@ from lsrs_tf.lipschitz.rules import (  # noqa: F401
     activations,
     kernels,
     movements,
-    orthogonal_matrices,
     poolings,
     residuals,
     scalings,

@@ -1,12 +1,19 @@
-"""Bounds of the dense layers and convolutions of Keras, with their activations."""
+"""Bounds of dense layers, and of the convolutions of Keras, with their activations."""
 
 import math
 
 import keras
 import numpy as np
 
-from lsrs_tf.lipschitz.evaluation import absolute_norm_of_kernel, added, chained, linear
-from lsrs_tf.lipschitz.layer_bound import BOUNDED, LayerBound
+from lsrs_tf import layers
+from lsrs_tf.lipschitz.evaluation import (
+    absolute_norm_of_kernel,
+    absolute_norm_of_matrices,
+    added,
+    chained,
+    linear,
+)
+from lsrs_tf.lipschitz.layer_bound import BOUNDED, ORTHOGONAL, LayerBound
 from lsrs_tf.lipschitz.layer_properties import (
     check_plain,
     float64,
@@ -16,6 +23,7 @@ from lsrs_tf.lipschitz.layer_properties import (
 from lsrs_tf.lipschitz.linear_maps import Convolution, Matrix, fold
 from lsrs_tf.lipschitz.registry import bound_rule
 from lsrs_tf.lipschitz.rules import activations
+from lsrs_tf.lipschitz.rules.spectra import NEARLY_ORTHOGONAL
 from lsrs_tf.numerics import spectral_norm
 from lsrs_tf.numerics.rounding import product
 
@@ -148,3 +156,40 @@ def _pair(sizes):
     # One dimension is the second of two: an image of one row.
     sizes = tuple(sizes)
     return sizes if len(sizes) == 2 else (1, *sizes)
+
+
+@bound_rule(layers.OrthogonalDense)
+def _orthogonal_dense(layer, input_shape):
+    kernel = layer.orthogonal_kernel("float64").numpy()
+    bound, smallest = spectral_norm.of_nearly_orthogonal(kernel)
+    return LayerBound(
+        bound,
+        ORTHOGONAL,
+        "distance from orthogonality",
+        smallest,
+        evaluation=_dense_evaluation(layer, input_shape, bound, kernel),
+    )
+
+
+@bound_rule(layers.FixedDense)
+def _fixed_dense(layer, input_shape):
+    kernel = float64(layer.kernel)
+    kind, method = ORTHOGONAL, "distance from orthogonality"
+    bound, smallest = spectral_norm.of_nearly_orthogonal(kernel)
+    if not bound <= 1 + NEARLY_ORTHOGONAL:
+        kind, method = BOUNDED, "matrix"
+        bound, smallest = spectral_norm.of_matrices(kernel)
+    evaluation = _dense_evaluation(layer, input_shape, bound, kernel)
+    return LayerBound(bound, kind, method, smallest, evaluation=evaluation)
+
+
+def _dense_evaluation(layer, input_shape, bound, kernel):
+    inputs = number_of_values(input_shape)
+    outputs = number_of_values(layer.compute_output_shape(input_shape))
+    product_with_kernel = linear(
+        bound, absolute_norm_of_matrices(kernel), kernel.shape[0], inputs, outputs
+    )
+    if not layer.use_bias:
+        return product_with_kernel
+    repeated = math.sqrt(outputs / layer.units)
+    return product_with_kernel.then(added(repeated * float(np.linalg.norm(float64(layer.bias)))))

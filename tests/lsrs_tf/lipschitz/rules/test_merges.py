@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from lsrs_tf import layers, lipschitz_bound
-from lsrs_tf.lipschitz.merging import MERGES
+from lsrs_tf.lipschitz.rules.merges import MERGES
 
 
 @pytest.mark.parametrize("merge", MERGES)
