@@ -70,7 +70,7 @@ def check_export(version, certifier, signatures):
         "encode": {"images": images[:-1]},
         "classify": {"latents": np.stack(latents)},
         "predict_clean": {"images": images},
-        "predict_smoothed": {"images": images[-1:]},
+        "predict_smoothed": {"images": images},
         # Where certifying takes long, the table of its answers is not asked.
         "certify": {"images": images if certifier.n <= _MANY else images[-1:]},
         "certify_at": {"images": images[-1:], "radius": np.zeros(1, np.float32)},
@@ -100,6 +100,10 @@ def check_export(version, certifier, signatures):
                 f"The exported radius {found['radius']} is not that of this process, {radius}."
             )
     _check_table(answers["certify"], certifier)
+    predicted = answers["predict_smoothed"]
+    for label, votes in zip(predicted["label"][:-1], predicted["votes"][:-1], strict=True):
+        expected = confidence.predicted_label(votes, signatures.predict_n, certifier.alpha)
+        _same("predicted labels", label, expected)
     _same("logits", answers["predict_clean"]["logits"][:-1], answers["classify"]["logits"])
     for name in ("certify_with", "certify", "certify_at", "predict_smoothed", "predict_clean"):
         _same(f"answers of {name} to a refused row", answers[name]["label"][-1], -1)

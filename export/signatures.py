@@ -12,8 +12,9 @@ shape, or of different lengths, are errors.
 import numpy as np
 import tensorflow as tf
 
-from export import graph_confidence
+from export import graph_confidence, graph_prediction
 from lsrs_tf.smoothing import confidence, noise
+from lsrs_tf.smoothing.votes import votes_of
 
 
 class Signatures:
@@ -41,7 +42,7 @@ class Signatures:
         self.max_n = max_n
         self.radii = radius_tests.radii.tolist()
         self._p_lower, self._radius = _certificates(certifier)
-        self._least_majority = _least_majorities(predict_n, certifier.alpha)
+        self._least_majority = graph_prediction.least_majorities(predict_n, certifier.alpha)
 
     def endpoints(self):
         """Returns dict of name to (function, input signature), inputs with a leading batch."""
@@ -86,13 +87,15 @@ class Signatures:
         """Returns class and logits of the base classifier without noise; no certificate.
 
         Returns:
-            dict of `label` int64 [batch], -1 where a pixel is NaN or outside [0, 1]; `logits`
-            float32 [batch, classes], 0 there.
+            dict of `label` int64 [batch], -1 where a pixel is NaN or outside [0, 1], and where the
+            largest logit is tied or one is not finite; `logits` float32 [batch, classes], 0 for
+            bad pixels.
         """
 
         def one_row(image):
             logits = self.classify(self._classifier.latent(image)[tf.newaxis])["logits"][0]
-            return tf.argmax(logits), logits
+            decided = tf.reduce_any(votes_of(logits))
+            return tf.where(decided, tf.argmax(logits), -1), logits
 
         label, logits = self._each_row(
             one_row, images, [], (np.int64(-1), self._for_no_class(np.float32))
@@ -102,7 +105,7 @@ class Signatures:
     def predict_smoothed(self, images):
         """Returns the label of the smoothed classifier, without a radius.
 
-        With probability at least 1 - alpha it is that label, or -1.
+        With probability at least 1 - alpha it is that label, or -1, see `lsrs_tf.predict`.
 
         Returns:
             dict of `label` int64 [batch], -1 for abstention; `votes` int32 [batch, classes].
@@ -229,9 +232,8 @@ class Signatures:
 
     def _predict_one(self, image, seed):
         (votes,) = self._count(image, seed, [(noise.PREDICTION, self.predict_n)])
-        second, first = tf.unstack(tf.sort(votes)[-2:])
-        sure = first >= tf.gather(tf.constant(self._least_majority), first + second)
-        return tf.where(sure, tf.argmax(votes), -1), tf.cast(votes, tf.int32)
+        label = graph_prediction.predicted_label(votes, self._least_majority)
+        return label, tf.cast(votes, tf.int32)
 
     def _certify_one(self, image, seed):
         n = tf.constant(self._certifier.n)
@@ -286,17 +288,3 @@ def _certificates(certifier):
             confidence.certified_radius(bound, *certifier.classifier.radius_scale)
         )
     return p_lower, radius
-
-
-def _least_majorities(n, alpha):
-    """Returns the least votes that lead significantly, for every sum of the two leaders' votes."""
-    least = []
-    for total in range(n + 1):
-        first = least[-1] if least else 0
-        # It grows by at most one with each further vote.
-        while first <= total and not confidence.majority_is_significant(
-            first, total - first, alpha
-        ):
-            first += 1
-        least.append(first)
-    return np.array(least, np.int64)

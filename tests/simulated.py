@@ -25,6 +25,36 @@ def threshold_model(threshold, sigma, num_classes=2):
     return models.LatentSmoothingModel(encoder, head, sigma)
 
 
+class _Undecided(keras.layers.Layer):
+    """Maps z to the logits of three classes: 0 wins above a threshold, nobody below it."""
+
+    def __init__(self, threshold, kind, **kwargs):
+        super().__init__(**kwargs)
+        self._threshold = threshold
+        self._kind = kind
+
+    def call(self, inputs):
+        above = inputs > self._threshold
+        if self._kind == "tie":
+            return keras.ops.where(above, [[1.0, 0.0, 0.0]], [[0.0, 1.0, 1.0]])
+        silent = np.nan if self._kind == "nan" else np.inf
+        return keras.ops.where(above, [[1.0, 0.0, 0.0]], [[silent, 0.0, 0.0]])
+
+
+def silent_model(threshold, sigma, kind="tie"):
+    """Returns a model of three classes whose samples vote for class 0, or for none.
+
+    For a pixel x a sample votes with the probability ndtr((x - threshold) / sigma). The others have
+    a tie between classes 1 and 2 (kind 'tie'), or a logit that is 'nan' or 'inf'.
+    """
+    images = keras.Input((1, 1, 1))
+    encoder = keras.Model(images, keras.layers.Identity()(images))
+    head = keras.Sequential(
+        [keras.Input((1, 1, 1)), keras.layers.Flatten(), _Undecided(threshold, kind)]
+    )
+    return models.LatentSmoothingModel(encoder, head, sigma)
+
+
 def pixel(value):
     """Returns one image of one pixel."""
     return np.full((1, 1, 1), value, np.float32)

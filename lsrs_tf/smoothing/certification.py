@@ -218,7 +218,8 @@ def predict(model, images, sigma=None, n=1_000, alpha=0.001, seed=0, batch_size=
     """Predicts the label of the smoothed classifier, without a radius.
 
     Cohen et al. (2019), algorithm PREDICT: far fewer samples than a certificate needs. With
-    probability at least 1 - alpha the label is that of the smoothed classifier, or -1.
+    probability at least 1 - alpha the label is that of the smoothed classifier, or -1. Samples that
+    vote for no class, because of a tie or of logits that are not finite, count for the runner-up.
 
     Args:
         model: as for `certify`.
@@ -244,9 +245,7 @@ def predict(model, images, sigma=None, n=1_000, alpha=0.001, seed=0, batch_size=
     each = each_image(images, classifier.image_shape)
     for image in _with_progress(each, number_of_images(images), "predict", verbose):
         (counts,) = classifier.count(image, classifier.encode(image), [(PREDICTION, n)], seed)
-        second, first = np.sort(counts)[-2:]
-        significant = confidence.majority_is_significant(int(first), int(second), alpha)
-        labels.append(int(counts.argmax()) if significant else -1)
+        labels.append(confidence.predicted_label(counts, n, alpha))
     return np.array(labels, np.int64)
 
 

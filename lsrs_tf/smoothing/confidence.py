@@ -89,7 +89,7 @@ def runner_up_bounds(counts, label, n, alpha):
 
     Args:
         counts: int array [classes], votes in n samples. Samples without a vote may have been
-            anybody's.
+            for any class.
         label: int, the class, selected by other samples.
         n: int, samples.
         alpha: float in (0, 1), probability that any of the bounds is wrong, at most.
@@ -97,17 +97,21 @@ def runner_up_bounds(counts, label, n, alpha):
     Returns:
         (p_lower of the class, p_upper of every other class), floats.
     """
-    if len(counts) < 2 or counts.min() < 0 or counts.sum() > n:
-        raise ValueError(
-            f"Votes must be for two classes or more, and come from n samples. Received: {counts}, "
-            f"n={n}"
-        )
+    _check_votes(counts, n)
     p_lower = lower_confidence_bound(int(counts[label]), n, alpha / 2)
     others = np.delete(counts, label)
     most = int(others.max() + n - counts.sum())
     p_upper = upper_confidence_bound(most, n, alpha / 2)
     # All classes together have probability 1.
     return p_lower, min(p_upper, float(np.nextafter(1.0 - p_lower, 1.0)))
+
+
+def _check_votes(counts, n):
+    if len(counts) < 2 or counts.min() < 0 or counts.sum() > n:
+        raise ValueError(
+            f"Votes must be for two classes or more, and come from n samples. Received: {counts}, "
+            f"n={n}"
+        )
 
 
 def float32_below(value):
@@ -190,10 +194,30 @@ def majority_is_significant(first, second, alpha):
 
     Args:
         first: int, votes of the leading class.
-        second: int, votes of the class after it.
+        second: int, votes of the class after it, and all that may have been its own.
         alpha: float in (0, 1).
     """
     alpha = check_alpha(alpha)
-    if first + second == 0:
+    if first <= second:
         return False
     return bool(scipy.stats.binomtest(first, first + second, 0.5).pvalue <= alpha)
+
+
+def predicted_label(counts, n, alpha):
+    """Returns the class that leads in n samples with an error of at most alpha, or -1.
+
+    Samples without a vote (ties, logits that are not finite, unusable noise) may have been for any
+    class: all of them count for the one after the leader.
+
+    Args:
+        counts: int array [classes], votes in n samples.
+        n: int, samples, at least as many as there are votes.
+        alpha: float in (0, 1).
+
+    Raises:
+        ValueError: if there are more votes than samples, or fewer than two classes.
+    """
+    _check_votes(counts, n)
+    second, first = (int(votes) for votes in np.sort(counts)[-2:])
+    second += n - int(np.sum(counts))
+    return int(np.argmax(counts)) if majority_is_significant(first, second, alpha) else -1

@@ -3,9 +3,13 @@ import pytest
 import tensorflow as tf
 
 import lsrs_tf
+from export.radius_tests import RadiusTests
+from export.signatures import Signatures
 from export.warmup import warmup_inputs
 from lsrs_tf.smoothing import confidence
+from lsrs_tf.smoothing.certifier import Certifier
 from tests.export.conftest import SETTINGS
+from tests.simulated import pixel, silent_model
 
 
 @pytest.fixture(scope="module")
@@ -85,20 +89,23 @@ def test_predicted_labels_are_significant(images, served):
     answer = served["predict_smoothed"](tf.constant(images))
     for label, votes in zip(answer["label"].numpy(), answer["votes"].numpy(), strict=True):
         assert votes.sum() == 200
-        second, first = np.sort(votes)[-2:]
-        sure = confidence.majority_is_significant(int(first), int(second), 0.01)
-        assert label == (votes.argmax() if sure else -1)
+        assert label == confidence.predicted_label(votes, 200, 0.01)
 
 
-def test_least_majorities_are_the_least():
-    from export.signatures import _least_majorities
-
-    least = _least_majorities(120, 0.001)
-    for total, first in enumerate(least.tolist()):
-        if first <= total:
-            assert confidence.majority_is_significant(first, total - first, 0.001)
-        if 0 < first <= total + 1:
-            assert not confidence.majority_is_significant(first - 1, total - first + 1, 0.001)
+@pytest.mark.parametrize("kind", ["tie", "nan"])
+def test_missing_votes_count_for_the_runner_up(kind):
+    # At 0.4 a sample votes with probability 40 %, at 0.9 nearly always.
+    model = silent_model(0.4 + 0.1 * 0.25334710313579984, 0.1, kind)
+    certifier = Certifier(model, **SETTINGS, jit_compile=False)
+    served = Signatures(certifier, model.head, RadiusTests(certifier), 1_000, 1_000)
+    images = tf.constant(np.stack([pixel(0.4), pixel(0.9)]))
+    answer = served.predict_smoothed(images)
+    np.testing.assert_array_equal(answer["label"], [-1, 0])
+    np.testing.assert_allclose(answer["votes"][0], [400, 0, 0], atol=80)
+    np.testing.assert_array_equal(served.predict_clean(images)["label"], [-1, 0])
+    np.testing.assert_array_equal(
+        lsrs_tf.predict(model, images, alpha=0.01, verbose=0), answer["label"]
+    )
 
 
 def test_merged_requests_are_answered_as_separate_ones(images, served):
@@ -160,10 +167,6 @@ def test_clean_predictions_are_those_of_the_base_classifier(model, images, serve
 
 
 def test_votes_for_no_class_and_exact_noise_lower_what_is_served(model, images):
-    from export.radius_tests import RadiusTests
-    from export.signatures import Signatures
-    from lsrs_tf.smoothing.certifier import Certifier
-
     certifier = Certifier(model, **SETTINGS, jit_compile=False, noise="exact")
     served = Signatures(certifier, model.head, RadiusTests(certifier), 200, 1_000)
     expected = lsrs_tf.certify(model, images, seed=0, verbose=0, noise="exact", **SETTINGS)

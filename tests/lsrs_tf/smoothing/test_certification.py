@@ -1,11 +1,12 @@
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 
 import lsrs_tf
 from lsrs_tf import layers, models
-from tests.simulated import threshold_model
+from tests.simulated import pixel, silent_model, threshold_model
 
 
 def _model():
@@ -175,6 +176,19 @@ def test_predict_gives_the_smoothed_label_or_abstains():
         lsrs_tf.predict(model, images, alpha=0, verbose=0)
     with pytest.raises(ValueError, match="n=0"):
         lsrs_tf.predict(model, images, n=0, verbose=0)
+
+
+@pytest.mark.parametrize("kind", ["tie", "nan", "inf"])
+def test_missing_votes_count_for_the_runner_up(kind):
+    sigma = 0.25
+    # 40 %, 50 % and 70 % of the samples vote for class 0, the others for none.
+    for share, label in ((0.4, -1), (0.5, -1), (0.7, 0)):
+        threshold = 0.5 - sigma * scipy.stats.norm.ppf(share)
+        model = silent_model(threshold, sigma, kind)
+        image = pixel(0.5)[np.newaxis]
+        assert lsrs_tf.predict(model, image, verbose=0).tolist() == [label]
+        counts = _certify(model, image, n=1_000).counts[0]
+        np.testing.assert_allclose(counts, [1_000 * share, 0, 0], atol=60)
 
 
 def test_sequential_method_answers_at_the_target_radii():

@@ -91,10 +91,27 @@ def test_majority_against_the_exact_two_sided_test(alpha):
     for total in (1, 10, 31):
         for first in range(total + 1):
             second = total - first
-            tail = 2 * _exact_tail(max(first, second), total, Fraction(1, 2))
-            expected = min(tail, 1) <= Fraction(alpha)
+            tail = 2 * _exact_tail(first, total, Fraction(1, 2))
+            # The one that leads is the first.
+            expected = first > second and tail <= Fraction(alpha)
             assert confidence.majority_is_significant(first, second, alpha) == expected
     assert not confidence.majority_is_significant(0, 0, alpha)
+
+
+def test_missing_votes_count_for_the_runner_up():
+    def label(*counts, n=1_000):
+        return confidence.predicted_label(np.array(counts), n, 0.001)
+
+    # As they were counted with 60 % of ties.
+    assert label(389, 0, 0) == label(0, 389, 0) == label(0, 0, 0) == label(500, 500, 0) == -1
+    assert label(0, 389, 0, n=389) == label(0, 600, 0) == label(10, 600, 2) == 1
+    least = 553
+    assert confidence.majority_is_significant(least, 1_000 - least, 0.001)
+    for silent in range(0, 440, 20):
+        assert label(least, 1_000 - silent - least) == 0
+        assert label(least - 1, 1_001 - silent - least) == -1
+    with pytest.raises(ValueError, match="Votes must be"):
+        label(600, 401)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, 2.0, math.nan])
