@@ -75,6 +75,7 @@ class Certifier:
                 f"the head. Received: images_per_draw={images_per_draw}, batch_size={batch_size}"
             )
         self.classifier = SmoothedClassifier(model, sigma, batch_size, jit_compile, noise)
+        self.classifier.check_shared(self._images_per_draw)
 
     def certify(self, image):
         """Returns the `Certificate` of one image [height, width, channels], pixels in [0, 1].

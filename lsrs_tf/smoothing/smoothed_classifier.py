@@ -9,6 +9,7 @@ from lsrs_tf.smoothing.noise import SELECTION, shared_stream
 from lsrs_tf.smoothing.noise import stream as noise_stream
 from lsrs_tf.smoothing.noise_models import noise_model
 from lsrs_tf.smoothing.replicas import check_replicas
+from lsrs_tf.smoothing.row_independence import checked_num_classes
 from lsrs_tf.smoothing.settings import checked_count
 
 
@@ -47,7 +48,7 @@ class SmoothedClassifier:
 
     Raises:
         ValueError: if the encoder has no proven bound, sigma is not above 0, or the head does not
-            give [batch, classes].
+            give [batch, classes] with every row computed by itself, see `row_independence`.
     """
 
     def __init__(self, model, sigma=None, batch_size=256, jit_compile=None, noise="float32"):
@@ -75,7 +76,7 @@ class SmoothedClassifier:
         self.sigma = self.noise.sigma
         self.radius_loss = self.noise.radius_loss(self.lipschitz_report.rounding_error)
         self.radius_scale = (self.sigma, self.lipschitz, self.radius_loss)
-        self.num_classes = self._checked_num_classes()
+        self.num_classes = checked_num_classes(self._head, self.latent_shape, self.batch_size)
         jit_compile = xla.worthwhile() if jit_compile is None else jit_compile
         # XLA computes quantiles less accurately than the proof of exact noise allows.
         self.sample_votes = tf.function(
@@ -178,6 +179,12 @@ class SmoothedClassifier:
             tf.constant(samples, tf.int64),
         ).numpy()
 
+    def check_shared(self, images):
+        """Raises if rows of the head are not independent in passes that so many images share."""
+        rows = images * (self.batch_size // images)
+        if rows != self.batch_size:
+            checked_num_classes(self._head, self.latent_shape, rows)
+
     def warm_up(self):
         """Traces and compiles, so that the time of the first image is that of any other."""
         image = np.zeros(self.image_shape, np.float32)
@@ -275,34 +282,3 @@ class SmoothedClassifier:
 
     def _head_votes(self, noisy):
         return votes.votes_of(self._head(noisy, training=False))
-
-    def _checked_num_classes(self):
-        rows = tf.random.stateless_normal([3, *self.latent_shape], seed=[0, 0])
-        try:
-            logits = self._head(rows[:2], training=False)
-        except (ValueError, tf.errors.InvalidArgumentError) as error:
-            raise ValueError(
-                f"The head does not take what the encoder gives, latents of shape "
-                f"{self.latent_shape}: {error}"
-            ) from error
-        if not tf.is_tensor(logits):
-            raise ValueError(
-                "The head must have one output, the logits [batch, classes]. Received: "
-                f"{type(logits).__name__}."
-            )
-        if logits.shape.rank != 2 or logits.shape[0] != 2 or logits.shape[1] < 2:
-            raise ValueError(
-                "The head must map latents to logits [batch, classes] with at least two classes. "
-                f"Received: shape {tuple(logits.shape)} for a batch of 2."
-            )
-        # The same latent beside another one.
-        beside = self._head(tf.gather(rows, [0, 2]), training=False)
-        alike = np.allclose(logits[0], beside[0], rtol=1e-2, atol=1e-3, equal_nan=True)
-        if not alike:
-            raise ValueError(
-                "The logits of a latent depend on what else is in the batch, so that votes would "
-                "mean nothing. Use a head whose rows are independent at inference; layers that mix "
-                f"them do not fit. Received: {logits[0].numpy()} and {beside[0].numpy()} for the "
-                "same latent."
-            )
-        return int(logits.shape[1])

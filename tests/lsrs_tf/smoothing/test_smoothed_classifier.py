@@ -8,6 +8,7 @@ import pytest
 
 from lsrs_tf import models
 from lsrs_tf.smoothing import noise
+from lsrs_tf.smoothing.certifier import Certifier
 from lsrs_tf.smoothing.smoothed_classifier import SmoothedClassifier
 
 
@@ -149,6 +150,30 @@ def test_heads_that_mix_rows_or_do_not_fit_are_refused():
     )
     with pytest.raises(ValueError, match=r"latents of shape \(4, 4, 8\)"):
         SmoothedClassifier(models.LatentSmoothingModel(encoder, other, 0.25))
+
+
+@keras.saving.register_keras_serializable("tests")
+class _MixesRowsOfSomeBatches(keras.layers.Layer):
+    def call(self, inputs):
+        return inputs[::-1] if inputs.shape[0] == 255 else inputs
+
+
+def test_rows_are_checked_in_the_batches_that_are_sampled():
+    encoder = models.convnet(width=4, num_classes=3).encoder
+    mixing = keras.Sequential(
+        [
+            keras.Input((4, 4, 8)),
+            keras.layers.Flatten(),
+            _MixesRowsOfSomeBatches(),
+            keras.layers.Dense(3),
+        ]
+    )
+    model = models.LatentSmoothingModel(encoder, mixing, 0.25)
+    Certifier(model)
+    Certifier(model, images_per_draw=2)
+    for settings in ({"batch_size": 255}, {"images_per_draw": 3}):
+        with pytest.raises(ValueError, match="what else is in the batch"):
+            Certifier(model, **settings)
 
 
 def test_lambda_layers_have_no_bound():
