@@ -1,10 +1,14 @@
 import keras
-import numpy as np
 import tensorflow as tf
 
 from lsrs_tf.layers.lipschitz_conv2d import LipschitzConv2D
+from lsrs_tf.layers.weighted_layer import without_large_values
 from lsrs_tf.numerics.correlation import absolute_correlations
 from lsrs_tf.numerics.spectrum import kernel_spectrum
+
+# Kernels of values below about 1e-10 are not rescaled to the full norm, so that gradients are
+# finite in float32, also at zero.
+_SMALLEST_SUM = 1e-20
 
 
 @keras.saving.register_keras_serializable("lsrs_tf")
@@ -27,10 +31,10 @@ class AlmostOrthogonalConv2D(LipschitzConv2D):
 
     def transformed_weights(self, dtype):
         """Returns the rescaled kernel."""
-        kernel = tf.cast(self.kernel, dtype)
+        kernel = without_large_values(tf.cast(self.kernel, dtype))
         sums = tf.reduce_sum(absolute_correlations(kernel), axis=1)
         # A channel of zeros stays one.
-        return (kernel * tf.math.rsqrt(tf.maximum(sums, np.finfo(dtype).tiny))[:, tf.newaxis],)
+        return (kernel * tf.math.rsqrt(tf.maximum(sums, _SMALLEST_SUM))[:, tf.newaxis],)
 
     def spectrum_of(self, weights, columns=None):
         """Returns the spectrum of the rescaled kernel."""

@@ -8,6 +8,9 @@ from lsrs_tf.numerics import complex_pairs
 from lsrs_tf.numerics.precision import matmul
 from lsrs_tf.numerics.spectrum import kernel_spectrum
 
+# Far below the squared norm of a normalized kernel at any frequency.
+_SMALLEST_TRACE = 1e-12
+
 
 @keras.saving.register_keras_serializable("lsrs_tf")
 class BlockReflectorConv2D(LipschitzConv2D):
@@ -55,9 +58,9 @@ def block_reflector(spectrum):
     size = gram.shape[-1]
     # A shift at the level of rounding lets the factorization succeed for any rank.
     shift = 8 * size * np.finfo(gram.dtype.as_numpy_dtype).eps
-    shift = shift * tf.linalg.trace(gram)[..., tf.newaxis, tf.newaxis] / size
-    # So that matrices of zeros have an inverse.
-    shift += np.finfo(gram.dtype.as_numpy_dtype).tiny
+    # Matrices that are nearly zeros have an inverse, too, and finite gradients.
+    trace = tf.maximum(tf.linalg.trace(gram), _SMALLEST_TRACE)
+    shift = shift * trace[..., tf.newaxis, tf.newaxis] / size
     factor = tf.linalg.cholesky(gram + shift * tf.eye(size, dtype=gram.dtype))
     basis = tf.linalg.triangular_solve(factor, tf.linalg.matrix_transpose(vectors))
     # The basis is orthonormal but for shift and rounding: its Gram matrix is I + E. The projector

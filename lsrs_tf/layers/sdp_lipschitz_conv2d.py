@@ -1,11 +1,18 @@
 import keras
-import numpy as np
 import tensorflow as tf
 
 from lsrs_tf.layers.lipschitz_conv2d import LipschitzConv2D
+from lsrs_tf.layers.weighted_layer import scale_of_large, without_large_values
 from lsrs_tf.numerics import complex_pairs
 from lsrs_tf.numerics.correlation import absolute_correlations
 from lsrs_tf.numerics.spectrum import kernel_spectrum
+
+# The least T. Where the kernel of a hidden channel is shorter than about 1e-6 it changes the output
+# the less, the shorter it is: a kernel of zeros passes the image through whatever its bias is, and
+# gradients are finite in float32.
+_SMALLEST_DIAGONAL = 1e-12
+# Ratios of q lie between exp(-30) and exp(30).
+_LARGEST_LOG_RATIO = 30.0
 
 
 @keras.saving.register_keras_serializable("lsrs_tf")
@@ -17,6 +24,10 @@ class SDPLipschitzConv2D(LipschitzConv2D):
     T_i = sum_j |WW*|_ij q_j / q_i over all channels j and shifts, with trained q = exp(log_q): the
     absolute values and both places of q are what makes T - WW* diagonally dominant. The activation
     is part of the layer.
+
+    Ratios of q are limited to exp(30) and, alike, to exp(-30), and T is at least 1e-12. Both keep
+    T >= WW*: for every pair of channels the two ratios still have the product 1, so that T - WW* is
+    a sum of positive semidefinite matrices [[a r, -a], [-a, a / r]] and of what T is larger by.
 
     Inside there are as many channels as the larger of inputs and outputs; channels of zeros are
     added before, or channels cut off after it.
@@ -40,15 +51,19 @@ class SDPLipschitzConv2D(LipschitzConv2D):
         return super().add_bias(self.units)
 
     def transformed_weights(self, dtype):
-        """Returns the kernel and the diagonal of T, [units]."""
-        kernel = tf.cast(self.kernel, dtype)
+        """Returns the kernel and the diagonal of T, [units].
+
+        Both belong to the kernel times `scale_of_large`: where W and the bias are multiplied by a
+        number, and T by its square, the layer stays the same.
+        """
+        kernel = without_large_values(tf.cast(self.kernel, dtype))
         # Correlations of outputs are those of inputs of the transposed kernel.
         correlations = absolute_correlations(tf.transpose(kernel, [0, 1, 3, 2]))
         log_q = tf.cast(self.log_q, dtype)
-        ratios = tf.exp(log_q[tf.newaxis, :] - log_q[:, tf.newaxis])
+        log_ratios = log_q[tf.newaxis, :] - log_q[:, tf.newaxis]
+        ratios = tf.exp(tf.clip_by_value(log_ratios, -_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO))
         diagonal = tf.reduce_sum(correlations * ratios, axis=1)
-        # A channel of zeros stays one.
-        return kernel, tf.maximum(diagonal, np.finfo(dtype).tiny)
+        return kernel, tf.maximum(diagonal, _SMALLEST_DIAGONAL)
 
     def spectrum_of(self, weights, columns=None):
         """Returns the spectrum of W, without T."""
@@ -64,7 +79,9 @@ class SDPLipschitzConv2D(LipschitzConv2D):
         images = tf.pad(images, [[0, 0], [0, 0], [0, 0], [0, added]])
         hidden = self.convolved(images, self.units, self.spectrum_of, weights)
         if self.use_bias:
-            hidden += tf.cast(self.bias, images.dtype)
+            bias = tf.cast(self.bias, images.dtype)
+            scale = scale_of_large(tf.cast(self.kernel, images.dtype))
+            hidden += tf.where(scale < 1, bias * scale, bias)
         hidden = tf.nn.relu(hidden) / weights[1]
         step = self.convolved(hidden, self.units, self._adjoint_spectrum_of, weights)
         return (images - 2 * step)[..., : self.filters]

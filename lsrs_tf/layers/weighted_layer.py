@@ -4,6 +4,9 @@ import tensorflow as tf
 
 from lsrs_tf.numerics import xla
 
+# Far above the values of any kernel that was trained, and far below the root of what float32 holds.
+LARGEST_VALUE = 1e6
+
 
 class WeightedLayer(keras.layers.Layer):
     """What layers with a kernel and a bias have in common: their arguments and weights.
@@ -93,6 +96,27 @@ class WeightedLayer(keras.layers.Layer):
         }
 
 
+def scale_of_large(kernel):
+    """Returns what a kernel is multiplied by so that products of its values are finite in float32.
+
+    It is 1 for kernels of values up to `LARGEST_VALUE`. No gradient flows to it: it is for maps
+    that do not depend on the scale of a kernel.
+
+    Args:
+        kernel: tensor of any shape.
+    """
+    largest = tf.reduce_max(tf.abs(kernel))
+    scale = tf.where(largest > LARGEST_VALUE, LARGEST_VALUE / largest, tf.ones_like(largest))
+    return tf.stop_gradient(scale)
+
+
+def without_large_values(kernel):
+    """Returns a kernel times `scale_of_large`: unless it has large values, the kernel itself."""
+    scale = scale_of_large(kernel)
+    # Chosen, not only multiplied by 1, which compilers might join with other products.
+    return tf.where(scale < 1, kernel * scale, kernel)
+
+
 def scaled_kernel(kernel, gain, dtype):
     """Returns `gain * kernel / norm(kernel)`: only the direction of the kernel matters.
 
@@ -101,7 +125,7 @@ def scaled_kernel(kernel, gain, dtype):
         gain: scalar variable or tensor.
         dtype: 'float32' or 'float64', the precision of the result.
     """
-    kernel = tf.cast(kernel, dtype)
+    kernel = without_large_values(tf.cast(kernel, dtype))
     squares = tf.reduce_sum(kernel**2)
     # A kernel shorter than 1e-6 is not normalized, so that one of zeros has a finite gradient.
     return kernel * tf.cast(gain, dtype) * tf.math.rsqrt(tf.maximum(squares, 1e-12))
