@@ -15,8 +15,7 @@ _BOUND_MARGIN = 1e-11
 # Compilers change the quantile of the normal law by up to 1e-10, relatively.
 _RADIUS_MARGIN = 1e-8
 
-# Up to here the function's accuracy is tested.
-SMALLEST_ALPHA = 1e-100
+# Up to here, and down to the original's smallest alpha, the function's accuracy is tested.
 LARGEST_N = 1_000_000
 
 
@@ -28,7 +27,7 @@ def lower_confidence_bound(count, n, alpha):
     Args:
         count: int tensor, hits, 0 to n.
         n: int tensor of the same shape, trials, 1 to `LARGEST_N`.
-        alpha: float64 tensor of the same shape, `SMALLEST_ALPHA` to 1.
+        alpha: float64 tensor of the same shape, `confidence.SMALLEST_ALPHA` to 1.
 
     Returns:
         float64 tensor in [0, 1).

@@ -69,13 +69,13 @@ def export_saved_model(
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         raise ValueError("Export outside of the scope of a strategy: a server has one replica.")
     directory = pathlib.Path(directory)
-    predict_n = checked_count(predict_n, "predict_n")
-    max_n = checked_count(n if max_n is None else max_n, "max_n")
-    if max_n > graph_confidence.LARGEST_N:
-        raise ValueError(
-            f"`max_n` must be at most {graph_confidence.LARGEST_N:,}, up to where the bounds in "
-            f"the graph are accurate. Received: max_n={max_n}"
-        )
+    samples = {"n0": n0, "n": n, "predict_n": predict_n, "max_n": n if max_n is None else max_n}
+    for name, value in samples.items():
+        if checked_count(value, name) > graph_confidence.LARGEST_N:
+            raise ValueError(
+                f"`{name}` must be at most {graph_confidence.LARGEST_N:,} in an export, up to "
+                f"where the bounds in the graph are accurate. Received: {name}={value}"
+            )
     if directory.exists() and not directory.is_dir():
         raise FileExistsError(f"{directory} is a file. Give a folder for the versions.")
     _refuse_others_beside(directory, xla)
@@ -83,7 +83,7 @@ def export_saved_model(
         model, sigma, n0, n, alpha, seed=0, batch_size=batch_size, jit_compile=xla, noise=noise
     )
     radius_tests = RadiusTests(certifier, radii)
-    signatures = Signatures(certifier, model.head, radius_tests, predict_n, max_n)
+    signatures = Signatures(certifier, model.head, radius_tests, predict_n, samples["max_n"])
     archive = keras.export.ExportArchive()
     # Nothing is tracked beyond what the functions use: tracking the model would store it twice.
     for name, (function, signature) in signatures.endpoints().items():

@@ -145,7 +145,7 @@ class Signatures:
         """
         # Comparisons with NaN are false.
         valid = (n >= 1) & (n <= self.max_n)
-        valid &= (alpha >= graph_confidence.SMALLEST_ALPHA) & (alpha < 1)
+        valid &= (alpha >= confidence.SMALLEST_ALPHA) & (alpha < 1)
         return self._certificates(self._certify_one_with, images, [seed, n, alpha], valid)
 
     def certify_at(self, images, radius):

@@ -4,7 +4,14 @@ import numpy as np
 from lsrs_tf.evaluation.metrics import certified_accuracy
 from lsrs_tf.smoothing.certification import certify
 from lsrs_tf.smoothing.sequential_certifier import checked_target_radii
-from lsrs_tf.smoothing.settings import checked_count
+from lsrs_tf.smoothing.settings import (
+    checked_certification_settings,
+    checked_count,
+    checked_seed,
+)
+
+# Samples that select the class, as in `lsrs_tf.certify`.
+_SELECTION = 100
 
 
 class CertifiedAccuracyCallback(keras.callbacks.Callback):
@@ -34,10 +41,9 @@ class CertifiedAccuracyCallback(keras.callbacks.Callback):
                 f"{self._labels.shape}"
             )
         self._radii = checked_target_radii(radii)
-        self._n = checked_count(n, "n")
-        self._alpha = alpha
+        self._n0, self._n, self._alpha = checked_certification_settings(_SELECTION, n, alpha)
         self._every_epochs = checked_count(every_epochs, "every_epochs")
-        self._seed = seed
+        self._seed = checked_seed(seed)
 
     def on_epoch_end(self, epoch, logs=None):
         """Certifies the images, and adds the accuracies to the logs."""
@@ -46,6 +52,7 @@ class CertifiedAccuracyCallback(keras.callbacks.Callback):
         result = certify(
             self.model,
             self._images,
+            n0=self._n0,
             n=self._n,
             alpha=self._alpha,
             seed=self._seed,

@@ -40,9 +40,6 @@ _MARGIN = 1e-6
 # as false certificates.
 _NEGLIGIBLE = 1e-25
 
-# Nobody takes more samples than this of an image.
-_TOO_MANY = 10**9
-
 _NEVER = np.iinfo(np.int64).max
 
 
@@ -138,7 +135,7 @@ def sequential_test(p0, n, alpha):
 def _needed(p0, alpha):
     """Returns what to use where n unanimous samples do not show a probability above p0."""
     samples = math.log(alpha) / math.log(p0) if 0 < p0 < 1 else math.inf
-    if samples > _TOO_MANY:
+    if samples > confidence.LARGEST_N:
         return "a smaller radius, or more noise"
     return f"n={math.ceil(samples)} or more, or a smaller radius"
 
@@ -168,9 +165,10 @@ def _outcomes(p, looks, certify_from, give_up_to, alpha):
     """
     certified, given_up = np.zeros(len(looks)), np.zeros(len(looks))
     negligible = _NEGLIGIBLE * min(1.0, alpha)
+    reach = _reach(negligible)
     least, law = 0, np.ones(1)
     for look, samples in enumerate(np.diff(looks, prepend=0)):
-        first, steps = _binomial(int(samples), p)
+        first, steps = _binomial(int(samples), p, reach)
         least, law = least + first, np.convolve(law, steps)
         upper = int(np.clip(certify_from[look] - least, 0, law.size))
         lower = min(int(np.clip(give_up_to[look] + 1 - least, 0, law.size)), upper)
@@ -187,10 +185,20 @@ def _outcomes(p, looks, certify_from, give_up_to, alpha):
     return certified, given_up, (least, law)
 
 
+def _reach(negligible):
+    """Returns how many times further than usual binomial laws are followed for such ends.
+
+    By Bennett's inequality (1962) less than exp(-98) is further than 14 standard deviations and 40
+    away from the mean, and less than exp(-98 r) further than r times that. It is 1 for any alpha
+    above 1e-17.
+    """
+    return max(1.0, -math.log(negligible) / 98)
+
+
 @functools.lru_cache(maxsize=4096)
-def _binomial(samples, p):
+def _binomial(samples, p, reach):
     """Returns (first, probabilities) of the binomial law, without negligible ends."""
-    spread = 14 * math.sqrt(samples * p * (1 - p)) + 40
+    spread = reach * (14 * math.sqrt(samples * p * (1 - p)) + 40)
     first = max(0, math.floor(samples * p - spread))
     last = min(samples, math.ceil(samples * p + spread))
     return first, scipy.stats.binom.pmf(np.arange(first, last + 1), samples, p)

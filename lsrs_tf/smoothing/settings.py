@@ -9,10 +9,12 @@ AGAINST = ("half", "runner_up")
 
 
 def checked_count(value, name):
-    """Returns a number of samples as an int, or raises if it is not a whole number above zero."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
+    """Returns a number of samples as an int, or raises if it is not one from 1 to `LARGEST_N`."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or not 1 <= value <= confidence.LARGEST_N:
         raise ValueError(
-            f"`{name}` must be a whole number of at least 1. Received: {name}={value!r}"
+            f"`{name}` must be a whole number of at least 1, and at most {confidence.LARGEST_N}. "
+            f"Received: {name}={value!r}"
         )
     return int(value)
 

@@ -203,7 +203,15 @@ def test_encoder_without_a_bound_is_refused(model, tmp_path):
         export_saved_model(unbounded, tmp_path)
 
 
-@pytest.mark.parametrize("max_n", [0, 1_000_001])
-def test_impossible_limit_is_refused(model, tmp_path, max_n):
-    with pytest.raises(ValueError, match="max_n"):
-        export_saved_model(model, tmp_path, **SETTINGS, max_n=max_n)
+@pytest.mark.parametrize("value", [0, 1_000_001])
+@pytest.mark.parametrize("name", ["n0", "n", "predict_n", "max_n"])
+def test_impossible_numbers_of_samples_are_refused(model, tmp_path, name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be"):
+        export_saved_model(model, tmp_path, **{**SETTINGS, "max_n": 500, name: value})
+    assert not any(tmp_path.iterdir())
+
+
+def test_impossible_alpha_is_refused(model, tmp_path):
+    with pytest.raises(ValueError, match="at least 1e-100"):
+        export_saved_model(model, tmp_path, **{**SETTINGS, "alpha": 1e-200})
+    assert not any(tmp_path.iterdir())

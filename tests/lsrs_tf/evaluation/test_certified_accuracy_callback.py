@@ -38,6 +38,9 @@ def test_reports_what_certify_certifies():
         ({"labels": np.zeros(3)}, "one label for each image"),
         ({"radii": -1.0}, "above 0"),
         ({"n": 0}, "n=0"),
+        ({"n": 9}, "Use n=10"),
+        ({"alpha": 1e-200}, "at least 1e-100"),
+        ({"seed": 0.5}, "seed"),
         ({"every_epochs": 0}, "every_epochs"),
     ],
 )

@@ -282,3 +282,50 @@ def test_predicting_with_too_few_samples_is_refused():
     with pytest.raises(ValueError, match="n=10 samples"):
         lsrs_tf.predict(_model(), _images(1), n=10, verbose=0)
     lsrs_tf.predict(_model(), _images(1), n=11, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"alpha": 1e-200}, "`alpha` must be at least 1e-100"),
+        ({"n": 10**9 + 1}, "`n` must be .* at most 1000000000"),
+        ({"n": 2**63}, "`n` must be .* at most 1000000000"),
+    ],
+)
+def test_settings_that_would_fail_in_mid_run_are_refused(settings, message):
+    def unread():
+        raise AssertionError("an image was read")
+        yield
+
+    images = tf.data.Dataset.from_generator(
+        unread, output_signature=tf.TensorSpec([8, 8, 1], tf.float32)
+    )
+    kinds = [
+        {},
+        {"against": "runner_up"},
+        {"images_per_draw": 2},
+        {"method": "sequential", "target_radii": 0.1},
+        {"method": "sequential", "tolerance": 0.1},
+    ]
+    for kind in kinds:
+        with pytest.raises(ValueError, match=message):
+            lsrs_tf.certify(_model(), images, verbose=0, **kind, **settings)
+    with pytest.raises(ValueError, match=message):
+        lsrs_tf.predict(_model(), images, verbose=0, **settings)
+
+
+def test_smallest_alpha_certifies():
+    model = threshold_model(0.2, 0.25)
+    image = np.ones((1, 1, 1, 1), np.float32)
+    for kind in (
+        {},
+        {"against": "runner_up"},
+        {"method": "sequential", "target_radii": 0.05},
+        {"method": "sequential", "tolerance": 0.1},
+    ):
+        result = _certify(model, image, n=2_000, alpha=1e-100, **kind)
+        assert result.labels == [1]
+    assert lsrs_tf.predict(model, image, alpha=1e-100, verbose=0) == [1]
+    assert lsrs_tf.recertify(_certify(model, image, n=2_000), 1e-100).labels == [1]
+    with pytest.raises(ValueError, match="at least 1e-100"):
+        lsrs_tf.recertify(_certify(model, image), 1e-200)

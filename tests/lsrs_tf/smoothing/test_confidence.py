@@ -4,10 +4,11 @@ from fractions import Fraction
 import mpmath
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 
 from lsrs_tf.smoothing import confidence
-from tests.oracles import binomial_tail
+from tests.oracles import binomial_tail, log_binomial_tail
 
 
 def _exact_tail(count, n, p):
@@ -120,7 +121,56 @@ def test_impossible_alpha_is_refused(alpha):
         confidence.lower_confidence_bound(1, 2, alpha)
 
 
-@pytest.mark.parametrize(("count", "n"), [(-1, 5), (6, 5), (0, 0)])
+@pytest.mark.parametrize("alpha", [9e-101, 1e-110, 1e-200, 1e-323])
+def test_alpha_below_which_bounds_would_fail_is_refused(alpha):
+    for function in (
+        lambda: confidence.check_alpha(alpha),
+        lambda: confidence.majority_is_significant(900, 100, alpha),
+        lambda: confidence.lower_confidence_bound(900, 1_000, alpha / 2),
+        lambda: confidence.runner_up_bounds(np.array([900, 100]), 0, 1_000, alpha),
+    ):
+        with pytest.raises(ValueError, match="must be at least [15]e-10"):
+            function()
+    assert confidence.check_alpha(1e-100) == 1e-100
+
+
+def test_no_count_fails_at_the_smallest_alpha():
+    # Below it SciPy gives NaN, such as for 3 of 5 at 1e-110, or numbers that are wrong.
+    alpha = confidence.SMALLEST_ALPHA / 2
+    for n in (*range(1, 200), 1_000):
+        bounds = np.array(
+            [confidence.lower_confidence_bound(count, n, alpha) for count in range(n + 1)]
+        )
+        assert np.all(np.diff(bounds) > 0)
+        counts = np.arange(1, n + 1)
+        tails = scipy.special.betainc(counts, n - counts + 1, bounds[1:])
+        assert np.all(tails <= alpha * (1 + 1e-9))
+        assert np.all(tails >= alpha * (1 - 1e-4))
+    for n in (333, 334):
+        assert (confidence.lower_confidence_bound(n, n, alpha) > 0.5) == (n == 334)
+    confidence.runner_up_bounds(np.array([900, 0, 100]), 0, 1_000, confidence.SMALLEST_ALPHA)
+
+
+@pytest.mark.parametrize(
+    ("count", "n", "alpha"),
+    [
+        # Where SciPy's inverse was off by 2.7e-11, 2.6e-11, 7.8e-11 and 1.9e-10.
+        (1_000, 677_442, 1.1893409377263416e-50),
+        (1_832_710, 9_226_906, 9.876008824666689e-89),
+        (15_224_335, 81_353_125, 9.525397002679879e-93),
+        (130_815_084, 715_944_031, 2.5447805161040435e-64),
+        (990_000, 10**6, 1e-3),
+        (500_000_000, 10**9, 1e-3),
+        (999_999_000, 10**9, 1e-100),
+    ],
+)
+def test_lower_bound_of_very_many_samples(count, n, alpha):
+    bound = confidence.lower_confidence_bound(count, n, alpha)
+    assert log_binomial_tail(count, n, bound) <= mpmath.log(alpha)
+    assert log_binomial_tail(count, n, bound * (1 + 3e-9)) > mpmath.log(alpha)
+
+
+@pytest.mark.parametrize(("count", "n"), [(-1, 5), (6, 5), (0, 0), (5, 10**9 + 1)])
 def test_impossible_counts_are_refused(count, n):
     with pytest.raises(ValueError, match="count"):
         confidence.lower_confidence_bound(count, n, 0.001)

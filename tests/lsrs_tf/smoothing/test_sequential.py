@@ -159,3 +159,25 @@ def test_kept_tests_cannot_be_changed():
     assert sequential_test(0.75, 1_000, 0.01) is test
     with pytest.raises(ValueError, match="read-only"):
         test.certify_from[0] = 0
+
+
+@pytest.mark.parametrize("alpha", [1e-3, 1e-17, 1e-30, 1e-100])
+def test_what_is_cut_off_binomial_laws_is_far_below_alpha(alpha):
+    reach = sequential._reach(sequential._NEGLIGIBLE * alpha)
+    assert reach == 1 or alpha < 1e-17
+    for samples in (20, 1_000, 50_000, 10**7):
+        for p in (0.5, 0.9, 0.999, 1 - 1e-6):
+            first, law = sequential._binomial(samples, p, reach)
+            last = first + len(law) - 1
+            cut = scipy.stats.binom.cdf(first - 1, samples, p)
+            cut += scipy.stats.binom.sf(last, samples, p)
+            assert cut <= sequential._NEGLIGIBLE * alpha
+            assert first == 0 or last == samples or len(law) < samples
+
+
+@pytest.mark.parametrize("p0", [0.5, 0.9])
+def test_the_smallest_alpha_is_kept(p0):
+    alpha = confidence.SMALLEST_ALPHA
+    certified, given_up = outcome_probabilities(sequential_test(p0, 20_000, alpha), p0)
+    assert 0.5 * alpha <= certified.sum() <= alpha
+    assert certified.sum() + given_up.sum() == pytest.approx(1, abs=1e-10)

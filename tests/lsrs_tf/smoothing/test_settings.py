@@ -4,7 +4,7 @@ import pytest
 from lsrs_tf.smoothing import settings
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.5, 100.0, "5", None, True])
+@pytest.mark.parametrize("value", [0, -1, 1.5, 100.0, "5", None, True, 10**9 + 1, 2**63])
 def test_impossible_counts_are_refused(value):
     with pytest.raises(ValueError, match="`n0` must be a whole number"):
         settings.checked_count(value, "n0")
@@ -21,7 +21,7 @@ def test_impossible_seeds_are_refused(seed):
         settings.checked_seed(seed)
 
 
-@pytest.mark.parametrize("alpha", [None, "0.001", 0, 1, True])
+@pytest.mark.parametrize("alpha", [None, "0.001", 0, 1, True, 1e-200])
 def test_impossible_alpha_is_refused(alpha):
     with pytest.raises(ValueError, match="alpha"):
         settings.checked_certification_settings(100, 1000, alpha)
