@@ -9,6 +9,7 @@ import mpmath
 import numpy as np
 
 from lsrs_tf import layers
+from lsrs_tf.layers.weighted_layer import scale_of_large
 
 
 class Longdouble:
@@ -231,15 +232,18 @@ def _along(matrix, values, axis):
 
 
 def _sdp_lipschitz(layer, values, numbers):
-    """x - 2 W* T^-1 relu(W x + b) in pixels, with the T of the layer's own float64."""
-    kernel = _weights(layer.kernel, numbers)
-    diagonal = numbers.array(layer.transformed_weights("float64")[1].numpy())
+    """x - 2 W* T^-1 relu(W x + b) in pixels, with the W and T of the layer's own float64."""
+    kernel, diagonal = (
+        numbers.array(part.numpy()) for part in layer.transformed_weights("float64")
+    )
+    # Large kernels are scaled, and the bias with them.
+    scale = numbers.array(scale_of_large(np.asarray(layer.kernel, np.float64)).numpy())
     images = _downsampled(values, layer.strides)
     padded = np.zeros((*images.shape[:3], layer.units), numbers.dtype)
     padded[..., : images.shape[3]] = images
     hidden = _circular(padded, kernel)
     if layer.use_bias:
-        hidden = hidden + _weights(layer.bias, numbers)
+        hidden = hidden + _weights(layer.bias, numbers) * scale
     hidden = np.where(hidden > 0, hidden, _zero(hidden)) / diagonal
     step = _circular(hidden, np.transpose(kernel, [0, 1, 3, 2]), sign=-1)
     return (padded - 2 * step)[..., : layer.filters]
