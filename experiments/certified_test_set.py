@@ -6,9 +6,9 @@ import re
 from tqdm import tqdm
 
 from experiments.datasets import fingerprint_of
+from lsrs_tf.certification.images import checked_image
 from lsrs_tf.models.fingerprint import fingerprint
 from lsrs_tf.records.journal import Journal
-from lsrs_tf.smoothing.images import checked_image
 
 
 def evenly_spread(num_test, num_images):
@@ -71,7 +71,7 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
     """Certifies test images into a file, leaving out those that it holds already.
 
     Args:
-        certifier: of `lsrs_tf.smoothing.certification.make_certifier`.
+        certifier: of `lsrs_tf.certification.functions.make_certifier`.
         model: `LatentSmoothingModel`, the certifier's, for its fingerprint.
         data: `datasets.ImageData`.
         path: the certification file.

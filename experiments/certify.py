@@ -11,7 +11,7 @@ from absl import flags
 from experiments import certified_test_set, checkpoints, command_line, datasets, shared_flags
 from experiments.fitting import fraction_replaced
 from experiments.run_directory import RunDirectory
-from lsrs_tf.smoothing.certification import make_certifier
+from lsrs_tf.certification.functions import make_certifier
 
 flags.DEFINE_string("run_dir", None, "Folder of the training run (its --output_dir).")
 flags.DEFINE_float("sigma", None, "Standard deviation of the noise; None means that of training.")

@@ -11,12 +11,12 @@ import pathlib
 from absl import flags
 
 from experiments import command_line, shared_flags
+from lsrs_tf.certification.recertification import recertified
+from lsrs_tf.certification.settings import checked_certification_settings
 from lsrs_tf.records import schema
 from lsrs_tf.records.consistency import NEEDED
 from lsrs_tf.records.journal import Journal
 from lsrs_tf.records.reading import read_table
-from lsrs_tf.smoothing.recertification import recertified
-from lsrs_tf.smoothing.settings import checked_certification_settings
 
 _CHANGED = ("alpha", "against")
 

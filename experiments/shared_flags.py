@@ -6,9 +6,9 @@ may be defined by several commands in one process.
 
 from absl import flags
 
-from lsrs_tf.smoothing.certification import METHODS
-from lsrs_tf.smoothing.noise_models import NOISE_MODELS
-from lsrs_tf.smoothing.settings import AGAINST
+from lsrs_tf.certification.functions import METHODS
+from lsrs_tf.certification.settings import AGAINST
+from lsrs_tf.sampling.noise_models import NOISE_MODELS
 
 # So that --help shows the flags as those of the command that asks for them.
 flags.disclaim_key_flags()

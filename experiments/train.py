@@ -18,9 +18,9 @@ from experiments.report_writer import write_report
 from experiments.run_directory import RunDirectory
 from experiments.run_export import export_run
 from lsrs_tf import layers
+from lsrs_tf.certification.functions import check_method, make_certifier
+from lsrs_tf.certification.settings import checked_certification_settings
 from lsrs_tf.files import written_whole
-from lsrs_tf.smoothing.certification import check_method, make_certifier
-from lsrs_tf.smoothing.settings import checked_certification_settings
 
 flags.DEFINE_enum("dataset", None, datasets.NAMES, "Data set.")
 flags.DEFINE_enum("model", None, fitting.MODELS, "Architecture.")

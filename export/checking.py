@@ -9,8 +9,9 @@ import numpy as np
 
 from export import session_program
 from export.saved_model_file import read_functions
-from lsrs_tf.smoothing import confidence, noise
-from lsrs_tf.smoothing.recertification import recertified
+from lsrs_tf.certification.recertification import recertified
+from lsrs_tf.sampling import random_streams
+from lsrs_tf.statistics import confidence
 
 _ROWS, _SAMPLES, _ALPHA = 2, 300, 0.01
 _MANY = 10_000
@@ -79,7 +80,10 @@ def check_export(version, certifier, signatures):
     answers = ask(version, requests)
     for row, latent in enumerate(latents):
         selection, votes = classifier.count(
-            images[row], latent, [(noise.SELECTION, certifier.n0), (noise.ESTIMATION, n)], row
+            images[row],
+            latent,
+            [(random_streams.SELECTION, certifier.n0), (random_streams.ESTIMATION, n)],
+            row,
         )
         label, radius, _ = recertified(
             selection,

@@ -1,4 +1,4 @@
-"""Confidence bounds and radii inside a graph: the twins of `lsrs_tf.smoothing.confidence`.
+"""Confidence bounds and radii inside a graph: the twins of `lsrs_tf.statistics.confidence`.
 
 For requests that bring their own n and alpha. Where these are fixed, tables hold the numbers of the
 original itself.

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from lsrs_tf.smoothing import confidence
+from lsrs_tf.statistics import confidence
 
 
 def least_majorities(n, alpha):

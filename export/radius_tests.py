@@ -1,8 +1,9 @@
 import numpy as np
 import tensorflow as tf
 
-from lsrs_tf.smoothing import confidence, noise
-from lsrs_tf.smoothing.sequential import probability_needed, sequential_test
+from lsrs_tf.sampling import random_streams
+from lsrs_tf.statistics import confidence
+from lsrs_tf.statistics.sequential import probability_needed, sequential_test
 
 _LEVELS = 64
 # Radii that people ask for.
@@ -12,12 +13,12 @@ _CUSTOMARY = 0.25
 class RadiusTests:
     """Sequential tests of a ladder of target radii, for use in a graph.
 
-    The boundaries of `lsrs_tf.smoothing.sequential` take a while to compute, so that they are
+    The boundaries of `lsrs_tf.statistics.sequential` take a while to compute, so that they are
     tabulated when a model is exported. A requested radius is rounded up to the next one of the
     ladder: what is robust at a larger radius is robust at a smaller one.
 
     Args:
-        certifier: `lsrs_tf.smoothing.certifier.Certifier`; its n is the most samples of a test.
+        certifier: `lsrs_tf.certification.certifier.Certifier`; its n is the most samples of a test.
         radii: floats above 0, target radii that get a place of their own in the ladder.
 
     Attributes:
@@ -58,8 +59,8 @@ class RadiusTests:
         give_up_to = tf.gather(tf.constant(self._give_up_to), level)
         looks = tf.constant(self._looks)
         n0, chunk = self._certifier.n0, self._classifier.batch_size
-        label = tf.argmax(self._classifier.votes(image, latent, seed, noise.SELECTION, n0))
-        stream = noise.stream(seed, image, noise.ESTIMATION)
+        label = tf.argmax(self._classifier.votes(image, latent, seed, random_streams.SELECTION, n0))
+        stream = random_streams.stream(seed, image, random_streams.ESTIMATION)
         n = tf.constant(self._certifier.n, tf.int64)
 
         def one_chunk(taken, hits, _decided, _robust):

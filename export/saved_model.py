@@ -14,8 +14,8 @@ from export.radius_tests import RadiusTests
 from export.serving_files import write_serving_files
 from export.signatures import Signatures
 from export.warmup import write_warmup
-from lsrs_tf.smoothing.certifier import Certifier
-from lsrs_tf.smoothing.settings import checked_count
+from lsrs_tf.certification.certifier import Certifier
+from lsrs_tf.certification.settings import checked_count
 
 
 def export_saved_model(

@@ -13,15 +13,16 @@ import numpy as np
 import tensorflow as tf
 
 from export import graph_confidence, graph_prediction
-from lsrs_tf.smoothing import confidence, noise
-from lsrs_tf.smoothing.votes import votes_of
+from lsrs_tf.sampling import random_streams
+from lsrs_tf.sampling.votes import votes_of
+from lsrs_tf.statistics import confidence
 
 
 class Signatures:
     """The served functions of one smoothed classifier.
 
     Args:
-        certifier: `lsrs_tf.smoothing.certifier.Certifier` with the n0, n and alpha of the export.
+        certifier: `Certifier` with the n0, n and alpha of the export.
         head: the model's head.
         radius_tests: `RadiusTests` of the same certifier.
         predict_n: int, noisy samples of `predict_smoothed`.
@@ -231,7 +232,7 @@ class Signatures:
         return tf.ensure_shape(values, [None, self._classifier.num_classes])
 
     def _predict_one(self, image, seed):
-        (votes,) = self._count(image, seed, [(noise.PREDICTION, self.predict_n)])
+        (votes,) = self._count(image, seed, [(random_streams.PREDICTION, self.predict_n)])
         label = graph_prediction.predicted_label(votes, self._least_majority)
         return label, tf.cast(votes, tf.int32)
 
@@ -252,7 +253,7 @@ class Signatures:
     def _select_and_count(self, image, seed, n):
         """Returns (label, its hits, votes, samples) of one image."""
         n0 = self._certifier.n0
-        stages = [(noise.SELECTION, n0), (noise.ESTIMATION, n)]
+        stages = [(random_streams.SELECTION, n0), (random_streams.ESTIMATION, n)]
         selection, votes = self._count(image, seed, stages)
         label = tf.argmax(selection)
         return label, votes[label], tf.cast(votes, tf.int32), n0 + n

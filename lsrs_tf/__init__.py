@@ -14,9 +14,9 @@ if _keras.backend.backend() != "tensorflow":
     )
 
 from lsrs_tf import layers, models  # noqa: E402  (the backend is checked first)
+from lsrs_tf.certification.functions import certify, predict  # noqa: E402
+from lsrs_tf.certification.recertification import recertify  # noqa: E402
 from lsrs_tf.lipschitz import lipschitz_bound, lipschitz_report  # noqa: E402
-from lsrs_tf.smoothing.certification import certify, predict  # noqa: E402
-from lsrs_tf.smoothing.recertification import recertify  # noqa: E402
 from lsrs_tf.version import __version__  # noqa: E402
 
 __all__ = [

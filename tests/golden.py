@@ -18,8 +18,8 @@ from experiments.certified_test_set import certify_test_images
 from export.radius_tests import RadiusTests
 from export.signatures import Signatures
 from lsrs_tf import models
-from lsrs_tf.smoothing.certification import make_certifier
-from lsrs_tf.smoothing.certifier import Certifier
+from lsrs_tf.certification.certifier import Certifier
+from lsrs_tf.certification.functions import make_certifier
 from tests.simulated import pixel, threshold_model
 
 PATH = pathlib.Path(__file__).with_suffix(".json")

@@ -25,8 +25,8 @@ from experiments import command_line
 from experiments.benchmarks import benchmark_flags
 from experiments.benchmarks.measuring import interleaved_medians, peak_memory
 from lsrs_tf import models
-from lsrs_tf.smoothing import noise, votes
-from lsrs_tf.smoothing.smoothed_classifier import SmoothedClassifier
+from lsrs_tf.sampling import random_streams, votes
+from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
 
 flags.DEFINE_integer("head_width", 64, "Width of the ResNet18.", lower_bound=2)
 flags.DEFINE_integer("samples", 512, "Noisy samples in one call.", lower_bound=16)
@@ -69,7 +69,10 @@ def bare_loop(classifier, head, samples):
 
 def sampler(classifier, image, samples):
     """Returns a function that counts votes of one image, encoded before, with its own noise."""
-    latent, stream = classifier.encode(image), noise.stream(0, image, noise.ESTIMATION)
+    latent, stream = (
+        classifier.encode(image),
+        random_streams.stream(0, image, random_streams.ESTIMATION),
+    )
 
     def count():
         for first in range(0, samples, classifier.batch_size):
@@ -82,7 +85,9 @@ def sampler(classifier, image, samples):
 def shared_sampler(classifier, image, samples):
     """Returns a function that counts as many votes in all, of images that share their noise."""
     latents = [classifier.encode(image)] * _SHARING
-    return lambda: classifier.count_shared(latents, noise.ESTIMATION, samples // _SHARING, 0)
+    return lambda: classifier.count_shared(
+        latents, random_streams.ESTIMATION, samples // _SHARING, 0
+    )
 
 
 def many_samples(samples, width):

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
-from lsrs_tf.smoothing.sequential import sequential_looks
+from lsrs_tf.statistics.sequential import sequential_looks
 
 _PILOT_CONFIDENCE = 0.999
 _GRID = 33

@@ -23,9 +23,10 @@ from absl import flags
 from experiments import command_line
 from experiments.benchmarks.input_specific import input_specific_samples
 from experiments.shared_flags import number_list
+from lsrs_tf.certification.planned_estimate import PlannedEstimate
 from lsrs_tf.records.summary import UNKNOWN, read_run
-from lsrs_tf.smoothing import confidence, noise, sequential
-from lsrs_tf.smoothing.planned_estimate import PlannedEstimate
+from lsrs_tf.sampling import random_streams
+from lsrs_tf.statistics import confidence, sequential
 
 flags.DEFINE_list("radii", ["0.25", "0.5", "0.75"], "Target radii.")
 flags.DEFINE_integer("horizon", 100_000, "The most samples, and those of the fixed method.")
@@ -157,7 +158,7 @@ def _planned(estimate, probability, rng):
         count = estimate.wanted - estimate.taken
         hits = rng.binomial(count, probability)
         # The class is the first one; an image that selects wrongly counts as one of p < 1/2.
-        votes = [count, 0] if estimate.purpose == noise.SELECTION else [hits, count - hits]
+        votes = [count, 0] if estimate.purpose == random_streams.SELECTION else [hits, count - hits]
         estimate.add(np.array(votes), count)
     return certificate.samples, certificate.radius
 

@@ -1,14 +1,14 @@
 import keras
 import numpy as np
 
-from lsrs_tf.evaluation.metrics import certified_accuracy
-from lsrs_tf.smoothing.certification import certify
-from lsrs_tf.smoothing.sequential_certifier import checked_target_radii
-from lsrs_tf.smoothing.settings import (
+from lsrs_tf.certification.functions import certify
+from lsrs_tf.certification.sequential_certifier import checked_target_radii
+from lsrs_tf.certification.settings import (
     checked_certification_settings,
     checked_count,
     checked_seed,
 )
+from lsrs_tf.evaluation.metrics import certified_accuracy
 
 # Samples that select the class, as in `lsrs_tf.certify`.
 _SELECTION = 100

@@ -14,12 +14,12 @@ import math
 
 import numpy as np
 
+from lsrs_tf.certification.recertification import recertified
 from lsrs_tf.records import schema
 from lsrs_tf.records.notation import shown, written_radius
 from lsrs_tf.records.outcomes import can_end, possible_outcomes
-from lsrs_tf.smoothing.planning import pilot_sizes
-from lsrs_tf.smoothing.recertification import recertified
-from lsrs_tf.smoothing.sequential import probability_needed, sequential_looks
+from lsrs_tf.statistics.sample_plans import pilot_sizes
+from lsrs_tf.statistics.sequential import probability_needed, sequential_looks
 
 # What can be checked has these columns.
 NEEDED = frozenset({"n", "alpha", "sigma", "lipschitz", *schema.VOTES})

@@ -9,7 +9,7 @@ import bisect
 import collections
 import functools
 
-from lsrs_tf.smoothing.sequential import sequential_test
+from lsrs_tf.statistics.sequential import sequential_test
 
 _UNDECIDED, _CERTIFIED, _GIVEN_UP = range(3)
 

@@ -17,8 +17,8 @@ from experiments.certified_test_set import (
     shard_path,
 )
 from lsrs_tf import models
+from lsrs_tf.certification.functions import make_certifier
 from lsrs_tf.records import reading
-from lsrs_tf.smoothing.certification import make_certifier
 
 
 def test_images_are_spread_evenly():

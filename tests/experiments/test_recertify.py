@@ -6,8 +6,8 @@ from experiments import datasets
 from experiments.certified_test_set import certify_test_images
 from experiments.recertify import recertify_file
 from lsrs_tf import models
+from lsrs_tf.certification.functions import make_certifier
 from lsrs_tf.records import reading
-from lsrs_tf.smoothing.certification import make_certifier
 from tests.certification_files import file
 
 

@@ -7,7 +7,7 @@ from experiments.certified_test_set import certify_test_images
 from experiments.run_directory import RunDirectory
 from experiments.run_export import about_run
 from lsrs_tf import models
-from lsrs_tf.smoothing.certification import make_certifier
+from lsrs_tf.certification.functions import make_certifier
 
 
 @pytest.fixture

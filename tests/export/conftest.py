@@ -7,7 +7,7 @@ from export.radius_tests import RadiusTests
 from export.saved_model import export_saved_model
 from export.signatures import Signatures
 from lsrs_tf import models
-from lsrs_tf.smoothing.certifier import Certifier
+from lsrs_tf.certification.certifier import Certifier
 
 ABOUT = {"dataset": "digits", "class_names": ["a", "b", "c"], "measured": {"images": 5}}
 SETTINGS = {"n0": 20, "n": 500, "alpha": 0.01}

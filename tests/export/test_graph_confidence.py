@@ -4,7 +4,7 @@ import scipy.special
 import tensorflow as tf
 
 from export import graph_confidence
-from lsrs_tf.smoothing import confidence
+from lsrs_tf.statistics import confidence
 from tests.oracles import binomial_tail
 
 ALPHAS = [0.9, 0.5, 0.05, 1e-3, 1e-6, 1e-9, 1e-15, 1e-30, 1e-100]

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from export import graph_prediction
-from lsrs_tf.smoothing import confidence
+from lsrs_tf.statistics import confidence
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.001])

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from export.radius_tests import RadiusTests
-from lsrs_tf.smoothing.sequential_certifier import SequentialCertifier
+from lsrs_tf.certification.sequential_certifier import SequentialCertifier
 from tests.export.conftest import SETTINGS
 
 

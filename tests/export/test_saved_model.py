@@ -13,7 +13,7 @@ from export.saved_model import export_saved_model
 from export.saved_model_file import read_functions
 from export.warmup import PLACE
 from lsrs_tf import models
-from lsrs_tf.smoothing.sequential_certifier import SequentialCertifier
+from lsrs_tf.certification.sequential_certifier import SequentialCertifier
 from tests.export.conftest import SETTINGS
 
 v1 = tf.compat.v1

@@ -6,8 +6,8 @@ import lsrs_tf
 from export.radius_tests import RadiusTests
 from export.signatures import Signatures
 from export.warmup import warmup_inputs
-from lsrs_tf.smoothing import confidence
-from lsrs_tf.smoothing.certifier import Certifier
+from lsrs_tf.certification.certifier import Certifier
+from lsrs_tf.statistics import confidence
 from tests.export.conftest import SETTINGS
 from tests.simulated import pixel, silent_model
 

@@ -2,8 +2,8 @@ import numpy as np
 import scipy.stats
 
 from experiments.benchmarks.input_specific import input_specific_samples
-from lsrs_tf.smoothing.confidence import certified_radius, lower_confidence_bound
-from lsrs_tf.smoothing.sequential import sequential_looks
+from lsrs_tf.statistics.confidence import certified_radius, lower_confidence_bound
+from lsrs_tf.statistics.sequential import sequential_looks
 
 
 def test_loses_no_more_than_the_tolerance_anywhere_in_the_interval():

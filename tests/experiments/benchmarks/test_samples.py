@@ -3,7 +3,7 @@ import pytest
 
 from experiments.benchmarks import samples
 from lsrs_tf.records.summary import read_run
-from lsrs_tf.smoothing.sequential import outcome_probabilities, sequential_test
+from lsrs_tf.statistics.sequential import outcome_probabilities, sequential_test
 
 
 def test_betting_is_valid_and_needs_more_samples():

@@ -7,11 +7,11 @@ import pytest
 from experiments import datasets
 from experiments.certified_test_set import certify_test_images
 from lsrs_tf import models
+from lsrs_tf.certification.functions import make_certifier
 from lsrs_tf.records import reading
 from lsrs_tf.records.consistency import check, check_settings
 from lsrs_tf.records.record import Record
-from lsrs_tf.smoothing.certification import make_certifier
-from lsrs_tf.smoothing.sequential import probability_needed
+from lsrs_tf.statistics.sequential import probability_needed
 
 KINDS = {
     "fixed": {},

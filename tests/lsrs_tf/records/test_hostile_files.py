@@ -10,9 +10,9 @@ import pytest
 from experiments import datasets
 from experiments.certified_test_set import certify_test_images
 from lsrs_tf import models
+from lsrs_tf.certification.functions import make_certifier
 from lsrs_tf.records import reading
 from lsrs_tf.records.journal import Journal
-from lsrs_tf.smoothing.certification import make_certifier
 
 KINDS = {
     "fixed": {},

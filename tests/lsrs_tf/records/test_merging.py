@@ -3,9 +3,9 @@ import pytest
 from experiments import certified_test_set, datasets
 from experiments.certified_test_set import certify_test_images
 from lsrs_tf import models
+from lsrs_tf.certification.functions import make_certifier
 from lsrs_tf.records import reading
 from lsrs_tf.records.merging import merge
-from lsrs_tf.smoothing.certification import make_certifier
 from tests.certification_files import file
 
 INDICES = [0, 3, 7, 9, 11]

@@ -3,9 +3,9 @@ import itertools
 import numpy as np
 import pytest
 
+from lsrs_tf.certification.undecided import Undecided
 from lsrs_tf.records.outcomes import can_end, possible_outcomes
-from lsrs_tf.smoothing.sequential import probability_needed, sequential_test
-from lsrs_tf.smoothing.undecided import Undecided
+from lsrs_tf.statistics.sequential import probability_needed, sequential_test
 
 RADII = (0.02, 0.1, 0.2)
 

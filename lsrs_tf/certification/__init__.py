@@ -1,0 +1,1 @@
+"""Certificates: settings, decisions, the certifier, and the functions of a Keras pipeline."""

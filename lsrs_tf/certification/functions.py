@@ -1,0 +1,253 @@
+"""The two functions of a Keras pipeline: certified labels with radii, and labels alone."""
+
+import numpy as np
+from tqdm import tqdm
+
+from lsrs_tf.certification.certification_result import CertificationResult
+from lsrs_tf.certification.certifier import Certifier
+from lsrs_tf.certification.images import each_image, number_of_images
+from lsrs_tf.certification.sequential_certifier import SequentialCertifier, checked_target_radii
+from lsrs_tf.certification.settings import checked_against, checked_count, checked_seed
+from lsrs_tf.certification.tolerance_certifier import ToleranceCertifier, checked_tolerance
+from lsrs_tf.sampling.random_streams import PREDICTION
+from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
+from lsrs_tf.statistics import confidence
+
+METHODS = ("fixed", "sequential")
+
+
+def certify(
+    model,
+    images,
+    sigma=None,
+    n0=100,
+    n=100_000,
+    alpha=0.001,
+    seed=0,
+    batch_size=256,
+    verbose=1,
+    method="fixed",
+    target_radii=None,
+    noise="float32",
+    images_per_draw=1,
+    tolerance=None,
+    against="half",
+):
+    """Certifies images: labels that no small perturbation can change, and how small.
+
+    The same image, settings and seed give the same counts, whatever the other images are.
+
+    On several GPUs, make or load the model in the scope of a `tf.distribute.MirroredStrategy` and
+    call this there too: each pass then goes to all of them.
+
+    Args:
+        model: built `lsrs_tf.models.LatentSmoothingModel`. Its encoder is frozen for the call.
+        images: array or tensor [images, height, width, channels] with floating point pixels in
+            [0, 1], or a `tf.data.Dataset` of images, of batches, or of (image, label) pairs of
+            either. Labels are not looked at.
+        sigma: float above 0, standard deviation of the noise in the latent, or None for the
+            model's.
+        n0: int, noisy samples that select the class.
+        n: int, noisy samples that estimate its probability; the time is proportional to it. With
+            `method="sequential"` the most of them that one image may take, beside those that select
+            and plan.
+        alpha: float in (0, 1), probability that the certificate of one image is wrong.
+        seed: int, seed of the noise. Anybody who knows it can choose an image to fit the noise:
+            where images may come from an adversary, draw a fresh one.
+        batch_size: int, noisy samples in one pass of the head.
+        verbose: 0 for silence, 1 for a progress bar.
+        method: 'fixed' for n samples of every image and the largest radius they prove (Cohen et
+            al. 2019), or 'sequential' for as many samples as an image needs: for an answer at
+            `target_radii`, which takes a few percent, or for a radius within a `tolerance`.
+        target_radii: float or floats above 0, L2 radii in input space, for 'sequential': tests at
+            these radii stop as soon as the answer is settled, and the largest that is proven is
+            the image's.
+        noise: 'float32' for the customary noise, whose rounding is not in the proof, or 'exact'
+            for noise on a grid that makes the certificate hold for the classifier as it is
+            computed; it takes longer, and the radius loses up to .004 / L to the grid and what
+            the encoder's own rounding may amount to.
+        images_per_draw: int, images that share their noise in a pass of the head, for 'fixed' only;
+            16 of a `batch_size` of 256, say, saves most of the time that noise takes. Above 1 all
+            images get the same noise. Each certificate is as valid as before, but whether they are
+            wrong is not independent any more.
+        tolerance: float above 0, in input space, for 'sequential': other samples plan how many are
+            needed for a radius that is expected to be within this of that of n samples.
+        against: 'half' for radii by which a class keeps more than half of the votes (p_A against
+            1/2, customary), or, for 'fixed' only, 'runner_up' for radii by which it keeps more than
+            any other class (p_A against p_B, half of alpha for either bound). The latter are
+            larger where the other votes are scattered over several classes, and a little smaller
+            where they are not; choose beforehand.
+
+    Returns:
+        A `CertificationResult`.
+
+    Raises:
+        ValueError: if an image or a setting is not valid, or the encoder has no proven Lipschitz
+            bound.
+    """
+    certifier = make_certifier(
+        model,
+        method,
+        target_radii,
+        sigma,
+        n0,
+        n,
+        alpha,
+        seed,
+        batch_size,
+        noise,
+        images_per_draw,
+        tolerance,
+        against,
+    )
+    classifier = certifier.classifier
+    found = {
+        key: certificate
+        for key, certificate, _ in _with_progress(
+            certifier.certify_each(enumerate(each_image(images, classifier.image_shape))),
+            number_of_images(images),
+            "certify",
+            verbose,
+        )
+    }
+    certificates = [found[key] for key in sorted(found)]
+    classes = classifier.num_classes
+    return CertificationResult(
+        labels=np.array([entry.label for entry in certificates], np.int64),
+        clean_labels=np.array([entry.clean_label for entry in certificates], np.int64),
+        radii=np.array([entry.radius for entry in certificates], np.float64),
+        p_lower=np.array([entry.p_lower for entry in certificates], np.float64),
+        counts=np.array([entry.counts for entry in certificates], np.int64).reshape(-1, classes),
+        selection_counts=np.array(
+            [entry.selection_counts for entry in certificates], np.int64
+        ).reshape(-1, classes),
+        samples=np.array([entry.samples for entry in certificates], np.int64),
+        method=certifier.method,
+        target_radii=certifier.target_radii,
+        tolerance=certifier.tolerance,
+        sigma=classifier.sigma,
+        n0=certifier.n0,
+        n=certifier.n,
+        alpha=certifier.alpha,
+        against=certifier.against,
+        seed=certifier.seed,
+        noise=classifier.noise.name,
+        radius_loss=classifier.radius_loss,
+        lipschitz=classifier.lipschitz,
+    )
+
+
+def make_certifier(
+    model,
+    method="fixed",
+    target_radii=None,
+    sigma=None,
+    n0=100,
+    n=100_000,
+    alpha=0.001,
+    seed=0,
+    batch_size=256,
+    noise="float32",
+    images_per_draw=1,
+    tolerance=None,
+    against="half",
+):
+    """Returns the certifier of a method; for arguments see `certify`."""
+    check_method(method, target_radii, tolerance, against)
+    if method == "sequential" and images_per_draw != 1:
+        raise ValueError(
+            "`images_per_draw` belongs to `method='fixed'`: with sequential tests images need "
+            f"different samples. Received: images_per_draw={images_per_draw!r}"
+        )
+    if tolerance is not None:
+        return ToleranceCertifier(
+            model, tolerance, sigma, n0, n, alpha, seed, batch_size, noise=noise
+        )
+    if method == "sequential":
+        return SequentialCertifier(
+            model, target_radii, sigma, n0, n, alpha, seed, batch_size, noise=noise
+        )
+    return Certifier(
+        model,
+        sigma,
+        n0,
+        n,
+        alpha,
+        seed,
+        batch_size,
+        noise=noise,
+        images_per_draw=images_per_draw,
+        against=against,
+    )
+
+
+def check_method(method, target_radii, tolerance, against):
+    """Raises if there is no such method, or the settings do not go with it."""
+    checked_against(against)
+    if method not in METHODS:
+        raise ValueError(f"`method` must be one of {', '.join(METHODS)}. Received: {method!r}")
+    if method == "sequential":
+        if against != "half":
+            raise ValueError(
+                "`against` belongs to `method='fixed'`: sequential methods hold a class against "
+                f"one half. Received: against={against!r}"
+            )
+        if (target_radii is None) == (tolerance is None):
+            raise ValueError(
+                "`method='sequential'` needs `target_radii`, the radii that are of interest, for "
+                "example target_radii=[0.25, 0.5], or a `tolerance`, for example 0.05, but not "
+                f"both. Received: target_radii={target_radii!r}, tolerance={tolerance!r}"
+            )
+        if tolerance is None:
+            checked_target_radii(target_radii)
+        else:
+            checked_tolerance(tolerance)
+    elif tolerance is not None:
+        raise ValueError(
+            "`tolerance` belongs to `method='sequential'`; a fixed number of samples proves the "
+            f"largest radius it can. Received: tolerance={tolerance!r}"
+        )
+    elif target_radii is not None:
+        raise ValueError(
+            "`target_radii` belong to `method='sequential'`; a fixed number of samples proves the "
+            f"largest radius it can. Received: target_radii={target_radii!r}"
+        )
+
+
+def predict(model, images, sigma=None, n=1_000, alpha=0.001, seed=0, batch_size=256, verbose=1):
+    """Predicts the label of the smoothed classifier, without a radius.
+
+    Cohen et al. (2019), algorithm PREDICT: far fewer samples than a certificate needs. With
+    probability at least 1 - alpha the label is that of the smoothed classifier, or -1. Samples that
+    vote for no class, because of a tie or of logits that are not finite, count for the runner-up.
+
+    Args:
+        model: as for `certify`.
+        images: as for `certify`.
+        sigma: as for `certify`.
+        n: int, noisy samples for each image.
+        alpha: float in (0, 1), probability that one label differs from the smoothed classifier's.
+        seed: as for `certify`.
+        batch_size: as for `certify`.
+        verbose: 0 for silence, 1 for a progress bar.
+
+    Returns:
+        int64 array [images], -1 for abstention.
+    """
+    alpha, n, seed = confidence.check_alpha(alpha), checked_count(n, "n"), checked_seed(seed)
+    if not confidence.majority_is_significant(n, 0, alpha):
+        raise ValueError(
+            f"With n={n} samples no label is sure at alpha={alpha}, not even when all of them "
+            "agree. Use more samples (1,000 is customary)."
+        )
+    classifier = SmoothedClassifier(model, sigma, batch_size)
+    labels = []
+    each = each_image(images, classifier.image_shape)
+    for image in _with_progress(each, number_of_images(images), "predict", verbose):
+        (counts,) = classifier.count(image, classifier.encode(image), [(PREDICTION, n)], seed)
+        labels.append(confidence.predicted_label(counts, n, alpha))
+    return np.array(labels, np.int64)
+
+
+def _with_progress(entries, total, name, verbose):
+    return tqdm(entries, total=total, desc=name, unit="image", disable=not verbose)

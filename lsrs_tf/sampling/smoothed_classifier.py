@@ -1,0 +1,284 @@
+import numpy as np
+import tensorflow as tf
+
+from lsrs_tf.certification.settings import checked_count
+from lsrs_tf.lipschitz import lipschitz_report
+from lsrs_tf.models.latent_smoothing import checked_sigma, smoothed_parts
+from lsrs_tf.numerics import xla
+from lsrs_tf.sampling import votes
+from lsrs_tf.sampling.noise_models import noise_model
+from lsrs_tf.sampling.random_streams import SELECTION, shared_stream
+from lsrs_tf.sampling.random_streams import stream as noise_stream
+from lsrs_tf.sampling.replicas import check_replicas
+from lsrs_tf.sampling.row_independence import checked_num_classes
+
+
+class SmoothedClassifier:
+    """The smoothed classifier of a model: an encoder run once per image, a head run many times.
+
+    It holds a frozen copy of the encoder and a proven bound of its Lipschitz constant. The head is
+    the model's own: after more training make a new classifier. Every image is encoded alone, so
+    that its latent is the same to the last bit whatever comes with it.
+
+    Made in the scope of a `tf.distribute.Strategy`, it samples on all of its replicas.
+
+    Args:
+        model: built `LatentSmoothingModel`.
+        sigma: float above 0, standard deviation of the noise in the latent, or None for the
+            model's.
+        batch_size: int, noisy samples in one pass of the head on one replica.
+        jit_compile: bool, whether XLA compiles the passes of the head, or None for where it pays:
+            on a GPU.
+        noise: 'float32' or 'exact', see `Float32Noise` and `ExactNoise`.
+
+    Attributes:
+        image_shape: tuple, (height, width, channels).
+        latent_shape: tuple, the shape of one latent.
+        num_classes: int.
+        pass_size: int, noisy samples in one pass of the head on all replicas together.
+        sigma: float, the standard deviation as the noise has it in float32.
+        noise: the `Float32Noise` or `ExactNoise`.
+        radius_loss: float, by how much rounding lowers a radius in the latent.
+        lipschitz: float, upper bound of the encoder's Lipschitz constant.
+        lipschitz_report: the `LipschitzReport` of the encoder.
+        radius_scale: tuple (sigma, lipschitz, radius_loss), what makes a radius of a probability.
+        encoder: the frozen encoder.
+        sample_votes: function (latent, stream, first, last) for use in graphs, the votes of the
+            `batch_size` samples from `first`, see `votes.sample_votes`.
+
+    Raises:
+        ValueError: if the encoder has no proven bound, sigma is not above 0, or the head does not
+            give [batch, classes] with every row computed by itself, see `row_independence`.
+    """
+
+    def __init__(self, model, sigma=None, batch_size=256, jit_compile=None, noise="float32"):
+        _, self._head = smoothed_parts(model)
+        sigma = checked_sigma(model.sigma if sigma is None else sigma)
+        make_noise = noise_model(noise)
+        self.batch_size = checked_count(batch_size, "batch_size")
+        self._strategy = tf.distribute.get_strategy()
+        self._replicas = self._strategy.num_replicas_in_sync
+        if self._replicas > 1:
+            check_replicas(self._strategy, self._head)
+        self.pass_size = self.batch_size * self._replicas
+        self.encoder = model.freeze_encoder()
+        self.lipschitz_report = lipschitz_report(self.encoder)
+        self.lipschitz = self.lipschitz_report.bound
+        self.image_shape = tuple(self.encoder.inputs[0].shape[1:])
+        self.latent_shape = tuple(self.encoder.outputs[0].shape[1:])
+        if None in (*self.image_shape, *self.latent_shape):
+            raise ValueError(
+                "The encoder must know the size of its images and latents. Received: images "
+                f"{self.image_shape}, latents {self.latent_shape}."
+            )
+        self.noise = make_noise(sigma, self.latent_shape)
+        # The noise is float32, and so is its standard deviation: the radius must use that one.
+        self.sigma = self.noise.sigma
+        self.radius_loss = self.noise.radius_loss(self.lipschitz_report.rounding_error)
+        self.radius_scale = (self.sigma, self.lipschitz, self.radius_loss)
+        self.num_classes = checked_num_classes(self._head, self.latent_shape, self.batch_size)
+        jit_compile = xla.worthwhile() if jit_compile is None else jit_compile
+        # XLA computes quantiles less accurately than the proof of exact noise allows.
+        self.sample_votes = tf.function(
+            self._sample_votes, jit_compile=jit_compile and self.noise.compiles
+        )
+        self._count_chunk = tf.function(
+            self._votes_of_chunk, jit_compile=jit_compile and self.noise.compiles
+        )
+        self._votes_of_rows = tf.function(self._head_votes, jit_compile=jit_compile)
+        # Traced here and once, so that TensorFlow does not warn of tracing when somebody makes
+        # several classifiers.
+        image = tf.TensorSpec(self.image_shape, tf.float32)
+        latent = tf.TensorSpec(self.latent_shape, tf.float32)
+        scalar = tf.TensorSpec([], tf.int64)
+        self._encode = tf.function(self.latent).get_concrete_function(image)
+        self._clean_votes = tf.function(self._head_votes)
+        self._count = tf.function(self.votes).get_concrete_function(
+            image, latent, scalar, scalar, scalar
+        )
+        # Traced for each number of images, which is a constant but for the last ones.
+        self._count_shared = tf.function(self._shared_votes)
+        several = tf.TensorSpec([None], tf.int64)
+        self._count_packed = tf.function(
+            self._packed_votes,
+            input_signature=[
+                tf.TensorSpec([None, *self.latent_shape], tf.float32),
+                tf.TensorSpec([None, 3], tf.uint64),
+                several,
+                several,
+            ],
+        )
+
+    def count(self, image, latent, purposes_and_samples, seed):
+        """Counts the votes of noisy copies of one image.
+
+        Args:
+            image: float32 array of `image_shape`, checked; it names the random stream.
+            latent: float32 tensor of `latent_shape`, see `encode`.
+            purposes_and_samples: list of (purpose, samples), see `random_streams.stream`.
+            seed: int.
+
+        Returns:
+            List of int64 arrays [classes], one for each purpose.
+        """
+        image = tf.convert_to_tensor(image, tf.float32)
+        seed = tf.constant(seed, tf.int64)
+        return [
+            self._count(
+                image, latent, seed, tf.constant(purpose, tf.int64), tf.constant(samples, tf.int64)
+            ).numpy()
+            for purpose, samples in purposes_and_samples
+        ]
+
+    def encode(self, image):
+        """Returns the float32 latent of one checked image, a tensor of `latent_shape`."""
+        return self._encode(tf.convert_to_tensor(image, tf.float32))
+
+    def clean_label(self, latent):
+        """Returns the class of a latent without noise, -1 for none; it has no certificate."""
+        (votes,) = self._clean_votes(latent[tf.newaxis]).numpy()
+        return int(votes.argmax()) if votes.any() else -1
+
+    def count_packed(self, latents, streams, firsts, counts):
+        """Counts votes for samples of several images in one pass of the head.
+
+        Args:
+            latents: list of float32 tensors of `latent_shape`.
+            streams: list of uint64 tensors [3], see `random_streams.stream`.
+            firsts: list of int, number of the first sample of each.
+            counts: list of int, how many samples of each, `pass_size` together at most.
+
+        Returns:
+            int64 array [len(latents), classes].
+        """
+        return self._count_packed(
+            tf.stack(latents),
+            tf.stack(streams),
+            tf.constant(firsts, tf.int64),
+            tf.constant(counts, tf.int64),
+        ).numpy()
+
+    def count_shared(self, latents, purpose, samples, seed):
+        """Counts the votes of noisy copies of several images that share their noise.
+
+        The votes of an image are the same whichever images are counted with it.
+
+        Args:
+            latents: list of float32 tensors of `latent_shape`, at most `batch_size` of them.
+            purpose: see `random_streams.shared_stream`.
+            samples: int, noisy copies of each.
+            seed: int.
+
+        Returns:
+            int64 array [len(latents), classes].
+        """
+        return self._count_shared(
+            tf.stack(latents),
+            tf.constant(seed, tf.int64),
+            tf.constant(purpose, tf.int64),
+            tf.constant(samples, tf.int64),
+        ).numpy()
+
+    def check_shared(self, images):
+        """Raises if rows of the head are not independent in passes that so many images share."""
+        rows = images * (self.batch_size // images)
+        if rows != self.batch_size:
+            checked_num_classes(self._head, self.latent_shape, rows)
+
+    def warm_up(self):
+        """Traces and compiles, so that the time of the first image is that of any other."""
+        image = np.zeros(self.image_shape, np.float32)
+        self.count(image, self.encode(image), [(SELECTION, 1)], seed=0)
+
+    def latent(self, image):
+        """Returns the float32 latent of one image, a tensor of `image_shape`; for use in graphs."""
+        return self.noise.prepared(self.encoder(image[tf.newaxis], training=False)[0])
+
+    def votes(self, image, latent, seed, purpose, samples):
+        """Counts votes for one latent; for use in graphs.
+
+        Args:
+            image: float32 tensor; its content names the random stream.
+            latent: float32 tensor, the image's latent.
+            seed: int64 scalar tensor.
+            purpose: int64 scalar tensor, see `random_streams.stream`.
+            samples: int64 scalar tensor.
+
+        Returns:
+            int64 tensor [classes].
+        """
+        stream = noise_stream(seed, image, purpose)
+        return self._on_replicas(
+            lambda replica: votes.count_votes(
+                lambda first, last: self._count_chunk(latent, stream, first, last),
+                samples,
+                self.batch_size,
+                [self.num_classes],
+                replica,
+                self._replicas,
+            )
+        )
+
+    def _on_replicas(self, count):
+        """Adds up what count(replica) gives on every replica of the strategy."""
+        if self._replicas == 1:
+            return count(0)
+        counts = self._strategy.run(
+            lambda: count(tf.distribute.get_replica_context().replica_id_in_sync_group)
+        )
+        return tf.add_n(self._strategy.experimental_local_results(counts))
+
+    def _votes_of_chunk(self, latent, stream, first, last):
+        return self._of_chunk(votes.chunk_votes, latent, stream, first, last)
+
+    def _sample_votes(self, latent, stream, first, last):
+        return self._of_chunk(votes.sample_votes, latent, stream, first, last)
+
+    def _of_chunk(self, found, latent, stream, first, last):
+        return found(
+            self._votes_of_rows,
+            tf.ensure_shape(latent, self.latent_shape),
+            self.noise.draw,
+            stream,
+            first,
+            last,
+            self.batch_size,
+        )
+
+    def _packed_votes(self, latents, streams, firsts, counts):
+        return self._on_replicas(
+            lambda replica: votes.packed_votes(
+                self._votes_of_rows,
+                latents,
+                self.noise.draw,
+                streams,
+                *votes.requests_of_replica(firsts, counts, self.batch_size, replica),
+                self.batch_size,
+            )
+        )
+
+    def _shared_votes(self, latents, seed, purpose, samples):
+        images = latents.shape[0]
+        samples_of_pass = self.batch_size // images
+        stream = shared_stream(seed, purpose)
+        return self._on_replicas(
+            lambda replica: votes.count_votes(
+                lambda first, last: votes.shared_votes(
+                    self._votes_of_rows,
+                    latents,
+                    self.noise.draw,
+                    stream,
+                    first,
+                    last,
+                    samples_of_pass,
+                ),
+                samples,
+                samples_of_pass,
+                [images, self.num_classes],
+                replica,
+                self._replicas,
+            )
+        )
+
+    def _head_votes(self, noisy):
+        return votes.votes_of(self._head(noisy, training=False))

@@ -1,1 +1,0 @@
-"""Randomized smoothing in the latent space: sampling, statistics, certificates."""

@@ -1,0 +1,1 @@
+"""Confidence bounds, radii, sequential tests and sample plans: NumPy and SciPy only."""

@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+
+from lsrs_tf.certification import settings
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, 100.0, "5", None, True, 10**9 + 1, 2**63])
+def test_impossible_counts_are_refused(value):
+    with pytest.raises(ValueError, match="`n0` must be a whole number"):
+        settings.checked_count(value, "n0")
+
+
+def test_numpy_integers_are_integers():
+    assert settings.checked_count(np.int32(5), "n") == 5
+    assert settings.checked_seed(np.int64(-5)) == -5
+
+
+@pytest.mark.parametrize("seed", [2**63, -(2**63) - 1, 0.5, None, "1"])
+def test_impossible_seeds_are_refused(seed):
+    with pytest.raises(ValueError, match="seed"):
+        settings.checked_seed(seed)
+
+
+@pytest.mark.parametrize("alpha", [None, "0.001", 0, 1, True, 1e-200])
+def test_impossible_alpha_is_refused(alpha):
+    with pytest.raises(ValueError, match="alpha"):
+        settings.checked_certification_settings(100, 1000, alpha)
+
+
+def test_fewest_samples_that_can_certify():
+    assert settings.checked_certification_settings(1, 10, 0.001) == (1, 10, 0.001)
+    with pytest.raises(ValueError, match="Use n=10 or more"):
+        settings.checked_certification_settings(1, 9, 0.001)
