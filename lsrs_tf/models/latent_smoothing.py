@@ -33,6 +33,16 @@ class LatentSmoothingModel(keras.Model):
 
     With an identity as encoder this is input space randomized smoothing (Cohen et al. 2019).
 
+    What Keras exports (`model.export`, `tf.lite.TFLiteConverter.from_keras_model`) is the base
+    classifier as well: logits without noise, and without any certificate. `python -m export` writes
+    a SavedModel that certifies. TensorFlow Lite cannot solve linear systems, as transforms of
+    `OrthogonalConv2D` and `OrthogonalDense` do: convert the frozen encoder with the head instead,
+    with `tf.lite.OpsSet.SELECT_TF_OPS` among its operations:
+
+        images = keras.Input(model.encoder.input_shape[1:])
+        latents = keras.ops.cast(model.freeze_encoder()(images), "float32")
+        tf.lite.TFLiteConverter.from_keras_model(keras.Model(images, model.head(latents)))
+
     Args:
         encoder: built Keras layer or (sequential or functional) model from images with pixels in
             [0, 1], `[batch, height, width, channels]`, to latents of any shape. For certificates
@@ -58,6 +68,18 @@ class LatentSmoothingModel(keras.Model):
         self.supports_jit = xla.worthwhile()
         if encoder.built and head.built:
             self.built = True
+            # What `build` would record, and Keras' exports read. It is not called, because it would
+            # lock the model before a subclass has added what it needs.
+            self._build_shapes_dict = _shapes_of_images(encoder)
+
+    def build(self, input_shape):
+        """Builds encoder and head for images `[batch, height, width, channels]`."""
+        latent_shape = input_shape
+        for part in (self.encoder, self.head):
+            if not part.built:
+                part.build(latent_shape)
+            latent_shape = part.compute_output_shape(latent_shape)
+        self.built = True
 
     def encode(self, images):
         """Maps images `[batch, height, width, channels]` to their latents, without noise."""
@@ -76,6 +98,13 @@ class LatentSmoothingModel(keras.Model):
     def compute_output_shape(self, input_shape):
         """Returns the shape of the logits."""
         return self.head.compute_output_shape(self.encoder.compute_output_shape(input_shape))
+
+    def export(self, filepath, *args, **kwargs):
+        """Exports the base classifier, without a certificate; for arguments see `keras.Model`."""
+        if self.built and self._build_shapes_dict:
+            # Keras exports no model that has never been called.
+            self(keras.KerasTensor(self._build_shapes_dict["input_shape"], self.input_dtype))
+        return super().export(filepath, *args, **kwargs)
 
     def freeze_encoder(self):
         """Returns the float64 encoder that certificates and exports use.
@@ -102,6 +131,15 @@ class LatentSmoothingModel(keras.Model):
             for name in ("encoder", "head")
         }
         return cls(**{**config, **parts})
+
+
+def _shapes_of_images(encoder):
+    """Returns the shape of an encoder's images as Keras records it, or None if it has none."""
+    shape = getattr(encoder, "input_shape", None)
+    if not isinstance(shape, tuple):
+        config = encoder.get_build_config() or {}
+        shape = config.get("input_shape")
+    return {"input_shape": (None, *shape[1:])} if isinstance(shape, tuple | list) else None
 
 
 def smoothed_parts(model):

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from lsrs_tf import layers, models
 from lsrs_tf.models.fingerprint import fingerprint
@@ -85,3 +86,124 @@ def test_parts_that_are_no_layers_are_refused():
         models.LatentSmoothingModel(lambda x: x, keras.layers.Dense(2), 0.25)
     with pytest.raises(ValueError, match="head"):
         models.LatentSmoothingModel(layers.GroupSort(), None, 0.25)
+
+
+def _fresh(tmp_path):
+    return _model()
+
+
+def _trained(tmp_path):
+    model = _compiled(_model())
+    model.fit(*_data(16), verbose=0)
+    return model
+
+
+def _loaded(tmp_path):
+    _trained(tmp_path).save(tmp_path / "model.keras")
+    return keras.models.load_model(tmp_path / "model.keras")
+
+
+def _cloned(tmp_path):
+    return keras.models.clone_model(_trained(tmp_path))
+
+
+def _built_by_its_first_call(tmp_path):
+    encoder = keras.Sequential([layers.OrthogonalConv2D(2, 3), layers.GroupSort()])
+    head = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3)])
+    model = models.LatentSmoothingModel(encoder, head, 0.25)
+    assert not model.built
+    model(_data(2)[0])
+    return model
+
+
+def _built_by_hand(tmp_path):
+    encoder = keras.Sequential([layers.OrthogonalConv2D(2, 3), layers.GroupSort()])
+    head = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3)])
+    model = models.LatentSmoothingModel(encoder, head, 0.25)
+    model.build((None, 8, 8, 1))
+    return model
+
+
+def _of_plain_layers(tmp_path):
+    encoder, head = layers.OrthogonalConv2D(2, 8), keras.layers.Flatten()
+    head(encoder(_data(2)[0]))
+    return models.LatentSmoothingModel(encoder, head, 0.25)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _fresh,
+        _trained,
+        _loaded,
+        _cloned,
+        _built_by_its_first_call,
+        _built_by_hand,
+        _of_plain_layers,
+    ],
+)
+def test_keras_exports_the_base_classifier(tmp_path, make):
+    model, (images, _) = make(tmp_path), _data(5)
+    # Before anything is called.
+    model.export(tmp_path / "exported", verbose=False)
+    served = tf.saved_model.load(tmp_path / "exported")
+    for count in (1, 5):
+        np.testing.assert_allclose(
+            served.serve(images[:count]), model(images[:count]), atol=2e-6, rtol=1e-5
+        )
+    expected = model.predict(images, verbose=0)
+    np.testing.assert_allclose(served.serve(images), expected, atol=2e-6, rtol=1e-5)
+
+
+def _converted(model):
+    content = tf.lite.TFLiteConverter.from_keras_model(model).convert()
+    interpreter = tf.lite.Interpreter(model_content=content)
+
+    def logits(images):
+        (given,), (answer,) = interpreter.get_input_details(), interpreter.get_output_details()
+        interpreter.resize_tensor_input(given["index"], images.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(given["index"], images)
+        interpreter.invoke()
+        return interpreter.get_tensor(answer["index"])
+
+    return logits
+
+
+@pytest.mark.parametrize("make", [_fresh, _trained, _loaded])
+def test_tensorflow_lite_converts_the_base_classifier(tmp_path, monkeypatch, make):
+    monkeypatch.setattr(
+        "tests.lsrs_tf.models.test_latent_smoothing._model",
+        lambda: models.convnet(width=4, num_classes=3, parametrization="aol"),
+    )
+    model, (images, _) = make(tmp_path), _data(5)
+    logits = _converted(model)
+    np.testing.assert_allclose(logits(images), model(images), atol=1e-5)
+
+
+def test_tensorflow_lite_converts_the_frozen_encoder_with_the_head():
+    model, (images, _) = _model(), _data(5)
+    inputs = keras.Input(model.encoder.input_shape[1:])
+    latents = keras.ops.cast(model.freeze_encoder()(inputs), "float32")
+    frozen = keras.Model(inputs, model.head(latents))
+    np.testing.assert_allclose(frozen(images), model(images), atol=1e-5)
+    converter = tf.lite.TFLiteConverter.from_keras_model(frozen)
+    converter.target_spec.supported_ops = [
+        tf.lite.OpsSet.TFLITE_BUILTINS,
+        tf.lite.OpsSet.SELECT_TF_OPS,
+    ]
+    # The interpreter of the wheel has no such operations, so that it is not run here.
+    assert converter.convert()
+
+
+def test_subclasses_may_add_layers_after_the_constructor(tmp_path):
+    class WithTeacher(models.LatentSmoothingModel):
+        def __init__(self, *arguments, **keywords):
+            super().__init__(*arguments, **keywords)
+            self.teacher = keras.layers.Dense(3)
+            self.distance = keras.metrics.Mean("distance")
+
+    parts = _model().encoder, _model().head
+    model = WithTeacher(*parts, 0.25)
+    model.export(tmp_path / "exported", verbose=False)
+    assert tf.saved_model.load(tmp_path / "exported").serve(_data(2)[0]).shape == (2, 3)
