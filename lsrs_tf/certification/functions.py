@@ -43,8 +43,10 @@ def certify(
     Args:
         model: built `lsrs_tf.models.LatentSmoothingModel`. Its encoder is frozen for the call.
         images: array or tensor [images, height, width, channels] with floating point pixels in
-            [0, 1], or a `tf.data.Dataset` of images, of batches, or of (image, label) pairs of
-            either. Labels are not looked at.
+            [0, 1], a list of images, or a finite `tf.data.Dataset` or `keras.utils.PyDataset` of
+            images, of batches, of (image, label) pairs of either, or of dictionaries with the key
+            `image`. Labels are not looked at; results come in the order in which images are read,
+            so that a data set should not shuffle them.
         sigma: float above 0, standard deviation of the noise in the latent, or None for the
             model's.
         n0: int, noisy samples that select the class.
@@ -85,6 +87,8 @@ def certify(
         ValueError: if an image or a setting is not valid, or the encoder has no proven Lipschitz
             bound.
     """
+    # Refused by their kind before the encoder is proven, which may take minutes.
+    total = number_of_images(images)
     certifier = make_certifier(
         model,
         method,
@@ -105,7 +109,7 @@ def certify(
         key: certificate
         for key, certificate, _ in _with_progress(
             certifier.certify_each(enumerate(each_image(images, classifier.image_shape))),
-            number_of_images(images),
+            total,
             "certify",
             verbose,
         )
@@ -240,10 +244,11 @@ def predict(model, images, sigma=None, n=1_000, alpha=0.001, seed=0, batch_size=
             f"With n={n} samples no label is sure at alpha={alpha}, not even when all of them "
             "agree. Use more samples (1,000 is customary)."
         )
+    total = number_of_images(images)
     classifier = SmoothedClassifier(model, sigma, batch_size)
     labels = []
     each = each_image(images, classifier.image_shape)
-    for image in _with_progress(each, number_of_images(images), "predict", verbose):
+    for image in _with_progress(each, total, "predict", verbose):
         (counts,) = classifier.count(image, classifier.encode(image), [(PREDICTION, n)], seed)
         labels.append(confidence.predicted_label(counts, n, alpha))
     return np.array(labels, np.int64)

@@ -1,4 +1,6 @@
-"""Checks of the images that somebody wants certified."""
+"""The ways to give images for certification, read one by one and checked."""
+
+import itertools
 
 import numpy as np
 import tensorflow as tf
@@ -49,15 +51,28 @@ def checked_image(image, shape, index):
 
 
 def each_image(images, shape):
-    """Yields the images of an array, a tensor or a data set, one by one and checked.
+    """Yields images one by one and checked. No more than one batch is held at a time.
 
     Args:
-        images: array or tensor [images, *shape], or a `tf.data.Dataset` of images, of batches of
-            images, or of tuples that begin with one of these.
+        images: one of
+
+            - array, tensor, or anything else with `shape` and `dtype` whose rows are images;
+            - list or tuple of images of one shape;
+            - finite `tf.data.Dataset`;
+            - `keras.utils.PyDataset`, or another object with a length and items or an iterator:
+              exactly as many items are read as it is long;
+            - dictionary with the images under `image`.
+
+            Elements of data sets are images, batches of images, tuples that begin with one of
+            these, or dictionaries that hold one under `image`, as in tensorflow-datasets. Labels
+            are not looked at.
         shape: tuple, the shape of one image.
 
     Yields:
         float32 arrays of the given shape.
+
+    Raises:
+        ValueError: if the images come in another way, or one of them is not valid.
     """
     index = 0
     for batch in _each_batch(images, shape):
@@ -67,40 +82,150 @@ def each_image(images, shape):
 
 
 def number_of_images(images):
-    """Returns the number of images, or None where a data set does not tell."""
-    if not isinstance(images, tf.data.Dataset):
-        if not hasattr(images, "__len__"):
+    """Returns the number of images, or None where batches do not tell.
+
+    Args:
+        images: see `each_image`.
+
+    Raises:
+        ValueError: if they come in a way that has no end or no length, or in a list of unequal
+            shapes. Nothing is read to find out.
+    """
+    if isinstance(images, dict):
+        return number_of_images(_images_of(images))
+    if isinstance(images, tf.data.Dataset):
+        size = int(images.cardinality())
+        if size == tf.data.INFINITE_CARDINALITY:
             raise ValueError(
-                "Images must come in an array, a tensor or a tf.data.Dataset. Received: "
-                f"{type(images).__name__}. For a generator, use tf.data.Dataset.from_generator."
+                "Images must come to an end. Received: a tf.data.Dataset of infinite cardinality. "
+                "Leave out its `repeat()`, or say how many with `dataset.take(count)`."
             )
+        rank = getattr(_images_of(images.element_spec), "shape", tf.TensorShape(None)).rank
+        return size if size >= 0 and rank == _IMAGE_RANK else None
+    if _is_array(images):
+        return int(images.shape[0]) if len(images.shape) else 0
+    if _is_list(images):
+        _refuse_unequal(images)
         return len(images)
-    element = _first(images.element_spec)
-    size = int(images.cardinality())
-    return size if size >= 0 and element.shape.rank == 3 else None
+    _length(images)
+    return None
+
+
+# Height, width, channels.
+_IMAGE_RANK = 3
 
 
 def _each_batch(images, shape):
-    if not isinstance(images, tf.data.Dataset):
-        images = np.asarray(images)
-        if images.ndim != len(shape) + 1:
+    number_of_images(images)
+    if isinstance(images, dict):
+        yield from _each_batch(_images_of(images), shape)
+    elif _is_array(images):
+        if len(images.shape) != len(shape) + 1:
             raise ValueError(
                 "Images must come as one array with a leading dimension that counts them. "
-                f"Received: shape {images.shape}, expected: (images, "
+                f"Received: shape {tuple(images.shape)}, expected: (images, "
                 f"{', '.join(map(str, shape))}). For a single image, use `image[np.newaxis]`."
             )
+        # Row by row, so that nothing is copied, and a file is not read as a whole.
+        yield (images[index] for index in range(int(images.shape[0])))
+    elif _is_list(images):
         yield images
-        return
-    for element in images:
-        batch = np.asarray(_first(element))
-        yield batch if batch.ndim == len(shape) + 1 else batch[np.newaxis]
+    else:
+        for index, element in enumerate(_elements(images)):
+            yield _batch(element, shape, index)
 
 
-def _first(element):
-    if isinstance(element, dict):
+def _elements(images):
+    if isinstance(images, tf.data.Dataset):
+        return images
+    length = _length(images)
+    if hasattr(images, "__getitem__"):
+        # Iterators of Keras go on for ever, but their items do not.
+        return (images[index] for index in range(length))
+    return itertools.islice(images, length)
+
+
+def _batch(element, shape, index):
+    images = _images_of(element)
+    try:
+        batch = np.asarray(images)
+    except ValueError as error:
         raise ValueError(
-            "A data set must give images, or tuples that begin with them. Received: dictionaries "
-            f"with {sorted(element)}. Use `as_supervised=True` in tensorflow-datasets, or map them "
-            "to their images."
+            f"Batch {index} holds images of unequal shapes: {error}. Images and labels must come "
+            "in a tuple, not in a list."
+        ) from error
+    if batch.ndim == len(shape):
+        return batch[np.newaxis]
+    if batch.ndim != len(shape) + 1:
+        raise ValueError(
+            f"Batch {index} must hold images of shape {tuple(shape)} (height, width, channels). "
+            f"Received: an array of shape {batch.shape}."
         )
-    return element[0] if isinstance(element, tuple) else element
+    return batch
+
+
+def _is_array(images):
+    return hasattr(images, "shape") and hasattr(images, "dtype") and not _is_list(images)
+
+
+def _is_list(images):
+    return isinstance(images, list | tuple) or (
+        isinstance(images, np.ndarray) and images.dtype == object
+    )
+
+
+def _refuse_unequal(images):
+    shapes = [np.shape(image) for image in images]
+    for index, shape in enumerate(shapes):
+        if shape != shapes[0]:
+            advice = (
+                " Of (images, labels) give the images alone."
+                if len(shapes[0]) == _IMAGE_RANK + 1
+                else " Resize or leave out the images that differ."
+            )
+            raise ValueError(
+                f"The images of a list must have one shape. Received: image {index} of shape "
+                f"{shape} after images of shape {shapes[0]}.{advice}"
+            )
+
+
+def _length(images):
+    """Returns the number of items of a sized object, or raises if it has no end or no length."""
+    readable = hasattr(images, "__getitem__") or hasattr(images, "__iter__")
+    if not isinstance(images, str | bytes) and readable:
+        try:
+            # Of a PyDataset: None where it has no end.
+            length = images.num_batches
+        except (AttributeError, NotImplementedError):
+            length = _len(images)
+        if length is not None:
+            return int(length)
+    raise ValueError(
+        "Images must come to an end, in an array, a tensor, a list of images, a tf.data.Dataset or "
+        f"a keras.utils.PyDataset with a length. Received: {type(images).__name__}. For a "
+        "generator, use tf.data.Dataset.from_generator, or a list of the images that are wanted."
+    )
+
+
+def _len(images):
+    try:
+        return len(images)
+    except TypeError:
+        # There is none, or it is not known.
+        return None
+
+
+def _images_of(element):
+    """Returns the images of an element of a data set, which may hold labels, too."""
+    while isinstance(element, dict | tuple) and element:
+        if isinstance(element, tuple):
+            element = element[0]
+        elif "image" in element:
+            element = element["image"]
+        else:
+            raise ValueError(
+                "Dictionaries must hold their images under `image`. Received: dictionaries with "
+                f"{sorted(element)}. Choose what to certify, of a data set for example by "
+                f"`dataset.map(lambda element: element[{next(iter(element))!r}])`."
+            )
+    return element

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 
 from lsrs_tf.certification.functions import certify
+from lsrs_tf.certification.images import number_of_images
 from lsrs_tf.certification.sequential_certifier import checked_target_radii
 from lsrs_tf.certification.settings import (
     checked_certification_settings,
@@ -22,7 +23,8 @@ class CertifiedAccuracyCallback(keras.callbacks.Callback):
     radius that n samples cannot reach is refused at the first epoch.
 
     Args:
-        images: float array [images, height, width, channels] with pixels in [0, 1].
+        images: images with pixels in [0, 1], as for `lsrs_tf.certify`; they are read again at every
+            report, in the same order.
         labels: int array [images], their true classes.
         radii: float or floats above 0, L2 radii in input space.
         n: int, the most samples per image.
@@ -33,13 +35,9 @@ class CertifiedAccuracyCallback(keras.callbacks.Callback):
 
     def __init__(self, images, labels, radii, n=1_000, alpha=0.001, every_epochs=1, seed=0):
         super().__init__()
-        self._images, self._labels = np.asarray(images), np.asarray(labels)
-        if self._labels.shape != self._images.shape[:1] or not self._labels.size:
-            raise ValueError(
-                "CertifiedAccuracyCallback needs one label for each image, and at least one image. "
-                f"Received: images of shape {self._images.shape}, labels of shape "
-                f"{self._labels.shape}"
-            )
+        self._images, self._labels = images, np.asarray(labels)
+        # Batches do not tell how many there are before they have been read.
+        self._check_labels(number_of_images(images))
         self._radii = checked_target_radii(radii)
         self._n0, self._n, self._alpha = checked_certification_settings(_SELECTION, n, alpha)
         self._every_epochs = checked_count(every_epochs, "every_epochs")
@@ -60,7 +58,16 @@ class CertifiedAccuracyCallback(keras.callbacks.Callback):
             method="sequential",
             target_radii=self._radii,
         )
+        self._check_labels(len(result.labels))
         correct = result.labels == self._labels
         for radius in self._radii:
             accuracy = certified_accuracy(result.radii, correct, radius)
             logs[f"certified_accuracy_{radius:g}"] = accuracy
+
+    def _check_labels(self, images):
+        of_each = images is None or self._labels.shape == (images,)
+        if self._labels.ndim != 1 or not self._labels.size or not of_each:
+            raise ValueError(
+                "CertifiedAccuracyCallback needs one label for each image, and at least one image. "
+                f"Received: {images} images, labels of shape {self._labels.shape}"
+            )

@@ -45,6 +45,8 @@ def test_every_way_to_give_images_gives_the_same_counts():
         dataset(images).batch(4),
         dataset((images, labels)),
         dataset((images, labels)).batch(4),
+        dataset({"image": images, "label": labels}),
+        list(images),
     ):
         np.testing.assert_array_equal(_certify(model, given).counts, expected)
 
@@ -131,11 +133,47 @@ def test_images_that_cannot_be_certified_are_refused(images, message):
             function(_model(), images, verbose=0)
 
 
-def test_dictionaries_are_refused_with_a_remedy():
-    data = tf.data.Dataset.from_tensor_slices({"image": _images(), "label": np.arange(6)})
-    for verbose in (0, 1):
-        with pytest.raises(ValueError, match="as_supervised"):
-            _certify(_model(), data, verbose=verbose)
+class _Sequence(keras.utils.PyDataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return _images()[3 * index : 3 * index + 3], np.zeros(3)
+
+    def __iter__(self):
+        while True:
+            yield self[0]
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_sequences_that_iterate_for_ever_are_read_once(verbose):
+    model, images = _model(), _images()
+    for settings in ({}, {"images_per_draw": 4}, {"method": "sequential", "target_radii": 0.1}):
+        expected = _certify(model, images, **settings)
+        result = _certify(model, _Sequence(), **{**settings, "verbose": verbose})
+        np.testing.assert_array_equal(result.counts, expected.counts)
+    np.testing.assert_array_equal(
+        lsrs_tf.predict(model, _Sequence(), verbose=verbose),
+        lsrs_tf.predict(model, images, verbose=0),
+    )
+
+
+def test_images_without_an_end_are_refused_before_the_encoder_is_proven(monkeypatch):
+    def proven(*_):
+        raise AssertionError("the encoder was frozen")
+
+    model = _model()
+    monkeypatch.setattr(models.LatentSmoothingModel, "freeze_encoder", proven)
+    endless = tf.data.Dataset.from_tensor_slices(_images()).repeat()
+    unequal = [np.zeros((8, 8, 1)), np.zeros((8, 9, 1))]
+    for function in (lsrs_tf.certify, lsrs_tf.predict):
+        for given, message in (
+            (endless, "infinite"),
+            (iter(_images()), "from_generator"),
+            (unequal, "image 1 of shape"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                function(model, given, verbose=0)
 
 
 def test_subclass_that_computes_something_else_is_refused():

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import lsrs_tf
 from lsrs_tf import models
@@ -48,3 +49,31 @@ def test_impossible_arguments_are_refused(arguments, message):
     images, labels = _data(4)
     with pytest.raises(ValueError, match=message):
         CertifiedAccuracyCallback(**{"images": images, "labels": labels, "radii": 0.1, **arguments})
+
+
+def test_takes_images_as_certify_does():
+    images, labels = _data(6)
+    model = models.convnet(width=4, num_classes=2, sigma=0.25)
+    dataset = tf.data.Dataset.from_tensor_slices((images, labels))
+    logs = [{} for _ in range(4)]
+    for given, log in zip((images, list(images), dataset, dataset.batch(4)), logs, strict=True):
+        callback = CertifiedAccuracyCallback(given, labels, 0.05)
+        callback.set_model(model)
+        callback.on_epoch_end(0, log)
+    assert len(logs[0]) == 1 and all(log == logs[0] for log in logs)
+
+
+def test_labels_that_do_not_match_batches_are_noticed_when_they_are_read():
+    images, labels = _data(6)
+    batches = tf.data.Dataset.from_tensor_slices(images).batch(4)
+    callback = CertifiedAccuracyCallback(batches, labels[:5], 0.05)
+    callback.set_model(models.convnet(width=4, num_classes=2, sigma=0.25))
+    with pytest.raises(ValueError, match="6 images, labels of shape"):
+        callback.on_epoch_end(0, {})
+
+
+def test_images_without_an_end_are_refused_at_once():
+    images, labels = _data(4)
+    for given in (iter(images), tf.data.Dataset.from_tensor_slices(images).repeat()):
+        with pytest.raises(ValueError, match="come to an end"):
+            CertifiedAccuracyCallback(given, labels, 0.1)
