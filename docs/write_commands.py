@@ -31,6 +31,8 @@ command asks for it.
 _HEADER = "| flag | default | meaning |\n|---|---|---|\n"
 # Said once, for all commands.
 _COMMON = ("debug",)
+# Kept alive: absl knows modules by their ids, which would be given to others.
+_forgotten = []
 
 
 @functools.cache
@@ -48,7 +50,7 @@ def defined_flags(module_name):
     for name in [name for name in sys.modules if name.split(".")[0] == "experiments"]:
         for flag in flags.FLAGS.get_flags_for_module(name):
             delattr(flags.FLAGS, flag.name)
-        del sys.modules[name]
+        _forgotten.append(sys.modules.pop(name))
     return module.__doc__, found
 
 
