@@ -71,7 +71,7 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
     """Certifies test images into a file, leaving out those that it holds already.
 
     Args:
-        certifier: of `lsrs_tf.certification.functions.make_certifier`.
+        certifier: `lsrs_tf.Certifier`.
         model: `LatentSmoothingModel`, the certifier's, for its fingerprint.
         data: `datasets.ImageData`.
         path: the certification file.
@@ -84,19 +84,7 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
         "data": data.name,
         "data_fingerprint": data.fingerprint(),
         "replaced": replaced,
-        "method": certifier.method,
-        "target_radii": certifier.target_radii,
-        "tolerance": certifier.tolerance,
-        "sigma": classifier.sigma,
-        "n0": certifier.n0,
-        "n": certifier.n,
-        "alpha": certifier.alpha,
-        "against": certifier.against,
-        "seed": certifier.seed,
-        "noise": classifier.noise.name,
-        "shared_noise": certifier.shared_noise,
-        "radius_loss": classifier.radius_loss,
-        "lipschitz": classifier.lipschitz,
+        **certifier.columns(),
         "model": fingerprint(model),
     }
     with Journal(path, settings) as file:

@@ -11,7 +11,7 @@ from absl import flags
 from experiments import certified_test_set, checkpoints, command_line, datasets, shared_flags
 from experiments.fitting import fraction_replaced
 from experiments.run_directory import RunDirectory
-from lsrs_tf.certification.functions import make_certifier
+from lsrs_tf import Certifier
 
 flags.DEFINE_string("run_dir", None, "Folder of the training run (its --output_dir).")
 flags.DEFINE_float("sigma", None, "Standard deviation of the noise; None means that of training.")
@@ -41,7 +41,7 @@ def main(argv):
     # After what can be refused at once: freezing and proving an encoder takes a while.
     with checkpoints.strategy_of_all_gpus().scope():
         model = checkpoints.load_model(run.model)
-        certifier = make_certifier(model, sigma=flag.sigma, **shared_flags.certification_settings())
+        certifier = Certifier(model, sigma=flag.sigma, **shared_flags.certification_settings())
     certified_test_set.certify_test_images(
         certifier,
         model,

@@ -11,12 +11,13 @@ import pathlib
 from absl import flags
 
 from experiments import command_line, shared_flags
-from lsrs_tf.certification.recertification import recertified
-from lsrs_tf.certification.settings import checked_certification_settings
+from lsrs_tf.certification.settings import check_enough_samples, checked_against
 from lsrs_tf.records import schema
 from lsrs_tf.records.consistency import NEEDED
 from lsrs_tf.records.journal import Journal
 from lsrs_tf.records.reading import read_table
+from lsrs_tf.statistics.confidence import check_alpha, checked_count
+from lsrs_tf.statistics.radius_scale import RadiusScale
 
 _CHANGED = ("alpha", "against")
 
@@ -51,27 +52,28 @@ def recertify_file(path, outfile, alpha=None, against=None):
     common = {"against": first.value("against"), **first.settings}
     alpha = first.value("alpha") if alpha is None else alpha
     against = first.value("against") if against is None else against
-    # So that nobody takes the file for one to go on with.
+    # So that the file is not taken for one to go on with.
     origin = {
         f"recertified_from_{name}": common.get(f"recertified_from_{name}", common[name])
         for name in _CHANGED
     }
     settings = {**first.settings, "alpha": alpha, "against": against, **origin}
-    n0, n, _ = checked_certification_settings(first.value("n0"), first.value("n"), alpha, against)
-    certificates = [
-        recertified(
-            *record.votes,
-            n,
-            alpha,
-            *(record.value(name) for name in ("sigma", "lipschitz", "radius_loss")),
-            against,
-        )
-        for record in table.records
+    n0, n = first.value("n0"), first.value("n")
+    check_enough_samples(checked_count(n, "n"), check_alpha(alpha), checked_against(against))
+    labels = [int(record.votes[0].argmax()) for record in table.records]
+    proven = [
+        _scale(record).proven(record.votes[1], label, n=n, alpha=alpha, against=against)
+        for record, label in zip(table.records, labels, strict=True)
     ]
     with Journal(outfile, settings, _results(table)) as file:
-        for record, (label, radius, p_lower) in zip(table.records, certificates, strict=True):
+        for record, label, (radius, p_lower) in zip(table.records, labels, proven, strict=True):
             results = {"clean": None, **record.extra, "p_lower": p_lower, "samples": n0 + n}
-            file.append(record.idx, record.label, label, radius, record.seconds, results)
+            predict = label if radius > 0 else -1
+            file.append(record.idx, record.label, predict, radius, record.seconds, results)
+
+
+def _scale(record):
+    return RadiusScale(*(record.value(name) for name in ("sigma", "lipschitz", "radius_loss")))
 
 
 def _results(table):

@@ -32,17 +32,17 @@ def export_run(model, run, directory, sigma):
     version = export_saved_model(
         model,
         directory,
-        sigma,
-        flag.n0,
-        flag.n,
-        flag.alpha,
-        flag.certify_batch_size,
-        flag.noise,
-        flag.predict_n,
-        flag.max_n,
-        number_list("served_radii"),
-        flag.xla,
-        about,
+        sigma=sigma,
+        n0=flag.n0,
+        n=flag.n,
+        alpha=flag.alpha,
+        batch_size=flag.certify_batch_size,
+        noise=flag.noise,
+        predict_n=flag.predict_n,
+        max_n=flag.max_n,
+        radii=number_list("served_radii"),
+        xla=flag.xla,
+        about=about,
     )
     print(
         f"Certificates: n0={flag.n0}, n={flag.n}, alpha={flag.alpha}, sigma={sigma}, "

@@ -12,14 +12,14 @@ import shutil
 import keras
 from absl import flags
 
+import lsrs_tf
 from experiments import checkpoints, command_line, datasets, fitting, shared_flags
 from experiments.certified_test_set import certify_test_images, evenly_spread
 from experiments.report_writer import write_report
 from experiments.run_directory import RunDirectory
 from experiments.run_export import export_run
 from lsrs_tf import layers
-from lsrs_tf.certification.functions import check_method, make_certifier
-from lsrs_tf.certification.settings import checked_certification_settings
+from lsrs_tf.certification.settings import Settings
 from lsrs_tf.files import written_whole
 
 flags.DEFINE_enum("dataset", None, datasets.NAMES, "Data set.")
@@ -88,9 +88,7 @@ def main(argv):
     if flag.certify or flag.export:
         # Not after the training, which may take days.
         evenly_spread(data.num_test, flag.num_images)
-        checked_certification_settings(flag.n0, flag.n, flag.alpha, flag.against)
-        radii = shared_flags.number_list("target_radii")
-        check_method(flag.method, radii, flag.tolerance, flag.against)
+        Settings(**shared_flags.certification_settings())
         shared_flags.number_list("served_radii")
     run = RunDirectory(flag.output_dir)
     run.claim({name: getattr(flag, name) for name in _SETTINGS})
@@ -99,7 +97,7 @@ def main(argv):
     model = _trained_model(run, data)
     if flag.certify:
         certify_test_images(
-            make_certifier(model, **shared_flags.certification_settings()),
+            lsrs_tf.Certifier(model, **shared_flags.certification_settings()),
             model,
             data,
             run.certified,

@@ -9,7 +9,6 @@ import numpy as np
 
 from export import session_program
 from export.saved_model_file import read_functions
-from lsrs_tf.certification.recertification import recertified
 from lsrs_tf.sampling import random_streams
 from lsrs_tf.statistics import confidence
 
@@ -73,7 +72,7 @@ def check_export(version, certifier, signatures):
         "predict_clean": {"images": images},
         "predict_smoothed": {"images": images},
         # Where certifying takes long, the table of its answers is not asked.
-        "certify": {"images": images if certifier.n <= _MANY else images[-1:]},
+        "certify": {"images": images if certifier.settings.n <= _MANY else images[-1:]},
         "certify_at": {"images": images[-1:], "radius": np.zeros(1, np.float32)},
         "serving_default": {"images": images[-1:]},
     }
@@ -82,17 +81,11 @@ def check_export(version, certifier, signatures):
         selection, votes = classifier.count(
             images[row],
             latent,
-            [(random_streams.SELECTION, certifier.n0), (random_streams.ESTIMATION, n)],
+            [(random_streams.SELECTION, certifier.settings.n0), (random_streams.ESTIMATION, n)],
             row,
         )
-        label, radius, _ = recertified(
-            selection,
-            votes,
-            n,
-            _ALPHA,
-            *classifier.radius_scale,
-            "half",
-        )
+        label = int(selection.argmax())
+        radius, _ = classifier.radius_scale.proven(votes, label, n=n, alpha=_ALPHA)
         found = {name: value[row] for name, value in answers["certify_with"].items()}
         _same("latents", answers["encode"]["latents"][row], latent)
         _same("votes", found["votes"], votes)
@@ -106,7 +99,7 @@ def check_export(version, certifier, signatures):
     _check_table(answers["certify"], certifier)
     predicted = answers["predict_smoothed"]
     for label, votes in zip(predicted["label"][:-1], predicted["votes"][:-1], strict=True):
-        expected = confidence.predicted_label(votes, signatures.predict_n, certifier.alpha)
+        expected = confidence.predicted_label(votes, signatures.predict_n, certifier.settings.alpha)
         _same("predicted labels", label, expected)
     _same("logits", answers["predict_clean"]["logits"][:-1], answers["classify"]["logits"])
     for name in ("certify_with", "certify", "certify_at", "predict_smoothed", "predict_clean"):
@@ -118,15 +111,10 @@ def _check_table(answers, certifier):
     for label, radius, votes in zip(
         *(answers[name][:-1] for name in ("label", "radius", "votes")), strict=True
     ):
-        _, expected, _ = recertified(
-            np.eye(len(votes))[label],
-            votes,
-            certifier.n,
-            certifier.alpha,
-            *certifier.classifier.radius_scale,
-            "half",
-        )
         if label >= 0:
+            expected, _ = certifier.classifier.radius_scale.proven(
+                votes, label, n=certifier.settings.n, alpha=certifier.settings.alpha
+            )
             _same("radii", radius, confidence.float32_below(expected))
 
 

@@ -48,14 +48,12 @@ def lower_confidence_bound(count, n, alpha):
     return tf.where(hits > 0, low * (1.0 - _BOUND_MARGIN), 0.0)
 
 
-def certified_radius(p_lower, sigma, lipschitz, loss):
+def certified_radius(p_lower, scale):
     """Returns certified L2 radii in input space, rounded down; 0.0 means abstention.
 
     Args:
         p_lower: float64 tensor, lower bounds of the probability of a class.
-        sigma: float, standard deviation of the noise in the latent.
-        lipschitz: float above 0, upper bound of the encoder's Lipschitz constant.
-        loss: float, by how much rounding lowers the radius in the latent.
+        scale: `RadiusScale`.
 
     Returns:
         float64 tensor.
@@ -63,8 +61,9 @@ def certified_radius(p_lower, sigma, lipschitz, loss):
     certain = p_lower > 0.5
     # The quantile of what is no certificate could be infinite.
     quantile = tf.math.ndtri(tf.where(certain, p_lower, 0.75))
-    radius = (sigma * quantile * (1.0 - _RADIUS_MARGIN) - loss) / lipschitz
-    return tf.where(certain, tf.maximum(radius * (1.0 - _RADIUS_MARGIN), 0.0), 0.0)
+    radius = scale.sigma * quantile * (1.0 - _RADIUS_MARGIN) - scale.loss
+    lowered = radius / scale.lipschitz * (1.0 - _RADIUS_MARGIN)
+    return tf.where(certain, tf.maximum(lowered, 0.0), 0.0)
 
 
 def float32_below(value):

@@ -3,7 +3,7 @@ import tensorflow as tf
 
 from lsrs_tf.sampling import random_streams
 from lsrs_tf.statistics import confidence
-from lsrs_tf.statistics.sequential import probability_needed, sequential_test
+from lsrs_tf.statistics.sequential import sequential_test
 
 _LEVELS = 64
 # Radii that people ask for.
@@ -18,7 +18,7 @@ class RadiusTests:
     ladder: what is robust at a larger radius is robust at a smaller one.
 
     Args:
-        certifier: `lsrs_tf.certification.certifier.Certifier`; its n is the most samples of a test.
+        certifier: `Certifier`; its n is the most samples of a test.
         radii: floats above 0, target radii that get a place of their own in the ladder.
 
     Attributes:
@@ -38,8 +38,8 @@ class RadiusTests:
         self._give_up_to = np.stack([test.give_up_to for test in tests])
 
     def _test(self, radius):
-        p0 = probability_needed(radius, *self._classifier.radius_scale)
-        return sequential_test(p0, self._certifier.n, self._certifier.alpha)
+        p0 = self._classifier.radius_scale.probability_needed(radius)
+        return sequential_test(p0, self._certifier.settings.n, self._certifier.settings.alpha)
 
     def settle(self, image, latent, seed, radius):
         """Tests whether the label of one image is certain up to a radius.
@@ -58,10 +58,10 @@ class RadiusTests:
         certify_from = tf.gather(tf.constant(self._certify_from), level)
         give_up_to = tf.gather(tf.constant(self._give_up_to), level)
         looks = tf.constant(self._looks)
-        n0, chunk = self._certifier.n0, self._classifier.batch_size
+        n0, chunk = self._certifier.settings.n0, self._classifier.batch_size
         label = tf.argmax(self._classifier.votes(image, latent, seed, random_streams.SELECTION, n0))
         stream = random_streams.stream(seed, image, random_streams.ESTIMATION)
-        n = tf.constant(self._certifier.n, tf.int64)
+        n = tf.constant(self._certifier.settings.n, tf.int64)
 
         def one_chunk(taken, hits, _decided, _robust):
             votes = self._classifier.sample_votes(latent, stream, taken, n)
@@ -97,19 +97,18 @@ class RadiusTests:
 
 def _ladder(certifier, radii):
     """Returns ascending radii from near 0 to the largest that n samples can certify."""
+    settings = certifier.settings
     # A little less than what unanimous votes prove; a number that a request can name.
     largest = float(
         confidence.float32_below(
             (1 - 1e-6)
-            * confidence.largest_radius(
-                certifier.n, certifier.alpha, *certifier.classifier.radius_scale
-            )
+            * certifier.classifier.radius_scale.largest_radius(settings.n, settings.alpha)
         )
     )
     if any(not 0 < radius <= largest for radius in radii):
         raise ValueError(
             f"The radii to test must lie above 0 and be at most {largest}, which is what "
-            f"n={certifier.n} samples can prove at alpha={certifier.alpha}. Received: {radii}"
+            f"n={settings.n} samples can prove at alpha={settings.alpha}. Received: {radii}"
         )
     steps = largest * np.arange(1, _LEVELS + 1) / _LEVELS
     # Requests come in float32: of both numbers beside a radius, the larger one is tested.

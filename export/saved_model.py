@@ -15,12 +15,13 @@ from export.serving_files import write_serving_files
 from export.signatures import Signatures
 from export.warmup import write_warmup
 from lsrs_tf.certification.certifier import Certifier
-from lsrs_tf.certification.settings import checked_count
+from lsrs_tf.statistics.confidence import checked_count
 
 
 def export_saved_model(
     model,
     directory,
+    *,
     sigma=None,
     n0=100,
     n=100_000,
@@ -80,7 +81,14 @@ def export_saved_model(
         raise FileExistsError(f"{directory} is a file. Give a folder for the versions.")
     _refuse_others_beside(directory, xla)
     certifier = Certifier(
-        model, sigma, n0, n, alpha, seed=0, batch_size=batch_size, jit_compile=xla, noise=noise
+        model,
+        sigma=sigma,
+        jit_compile=xla,
+        n0=n0,
+        n=n,
+        alpha=alpha,
+        noise=noise,
+        batch_size=batch_size,
     )
     radius_tests = RadiusTests(certifier, radii)
     signatures = Signatures(certifier, model.head, radius_tests, predict_n, samples["max_n"])

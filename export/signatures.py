@@ -43,7 +43,9 @@ class Signatures:
         self.max_n = max_n
         self.radii = radius_tests.radii.tolist()
         self._p_lower, self._radius = _certificates(certifier)
-        self._least_majority = graph_prediction.least_majorities(predict_n, certifier.alpha)
+        self._least_majority = graph_prediction.least_majorities(
+            predict_n, certifier.settings.alpha
+        )
 
     def endpoints(self):
         """Returns dict of name to (function, input signature), inputs with a leading batch."""
@@ -237,7 +239,7 @@ class Signatures:
         return label, tf.cast(votes, tf.int32)
 
     def _certify_one(self, image, seed):
-        n = tf.constant(self._certifier.n)
+        n = tf.constant(self._certifier.settings.n)
         label, hits, votes, samples = self._select_and_count(image, seed, n)
         radius = tf.gather(tf.constant(self._radius), hits)
         p_lower = tf.gather(tf.constant(self._p_lower), hits)
@@ -246,13 +248,13 @@ class Signatures:
     def _certify_one_with(self, image, seed, n, alpha):
         label, hits, votes, samples = self._select_and_count(image, seed, n)
         p_lower = graph_confidence.lower_confidence_bound(hits, n, alpha)
-        radius = graph_confidence.certified_radius(p_lower, *self._classifier.radius_scale)
+        radius = graph_confidence.certified_radius(p_lower, self._classifier.radius_scale)
         radius, p_lower = map(graph_confidence.float32_below, (radius, p_lower))
         return tf.where(radius > 0, label, -1), radius, p_lower, votes, samples
 
     def _select_and_count(self, image, seed, n):
         """Returns (label, its hits, votes, samples) of one image."""
-        n0 = self._certifier.n0
+        n0 = self._certifier.settings.n0
         stages = [(random_streams.SELECTION, n0), (random_streams.ESTIMATION, n)]
         selection, votes = self._count(image, seed, stages)
         label = tf.argmax(selection)
@@ -280,12 +282,13 @@ def _certificates(certifier):
     n and alpha are fixed, so that a table holds the very numbers of `lsrs_tf.certify`, rounded
     down.
     """
-    p_lower = np.zeros(certifier.n + 1, np.float32)
-    radius = np.zeros(certifier.n + 1, np.float32)
-    for hits in range(certifier.n + 1):
-        bound = confidence.lower_confidence_bound(hits, certifier.n, certifier.alpha)
-        p_lower[hits] = confidence.float32_below(bound)
-        radius[hits] = confidence.float32_below(
-            confidence.certified_radius(bound, *certifier.classifier.radius_scale)
+    settings = certifier.settings
+    p_lower = np.zeros(settings.n + 1, np.float32)
+    radius = np.zeros(settings.n + 1, np.float32)
+    for hits in range(settings.n + 1):
+        bound = confidence.lower_confidence_bound(
+            hits, certifier.settings.n, certifier.settings.alpha
         )
+        p_lower[hits] = confidence.float32_below(bound)
+        radius[hits] = confidence.float32_below(certifier.classifier.radius_scale.radius(bound))
     return p_lower, radius

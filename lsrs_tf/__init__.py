@@ -13,14 +13,19 @@ if _keras.backend.backend() != "tensorflow":
         "KERAS_BACKEND=tensorflow before Keras is first imported."
     )
 
-from lsrs_tf import layers, models  # noqa: E402  (the backend is checked first)
+from lsrs_tf import callbacks, layers, models  # noqa: E402  (the backend is checked first)
+from lsrs_tf.certification.certificate import CertificationResult  # noqa: E402
+from lsrs_tf.certification.certifier import Certifier  # noqa: E402
 from lsrs_tf.certification.functions import certify, predict  # noqa: E402
 from lsrs_tf.certification.recertification import recertify  # noqa: E402
 from lsrs_tf.lipschitz import lipschitz_bound, lipschitz_report  # noqa: E402
 from lsrs_tf.version import __version__  # noqa: E402
 
 __all__ = [
+    "CertificationResult",
+    "Certifier",
     "__version__",
+    "callbacks",
     "certify",
     "layers",
     "lipschitz_bound",

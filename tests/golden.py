@@ -19,7 +19,6 @@ from export.radius_tests import RadiusTests
 from export.signatures import Signatures
 from lsrs_tf import models
 from lsrs_tf.certification.certifier import Certifier
-from lsrs_tf.certification.functions import make_certifier
 from tests.simulated import pixel, threshold_model
 
 PATH = pathlib.Path(__file__).with_suffix(".json")
@@ -101,7 +100,7 @@ def _file(settings):
     model = convnet()
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "certified.tsv"
-        certifier = make_certifier(model, **settings, **_COMMON)
+        certifier = Certifier(model, **settings, **_COMMON)
         certify_test_images(certifier, model, datasets.load("digits"), path, "2/4", [0, 5, 9])
         header, *rows = (line.split("\t") for line in path.read_text().splitlines())
     # The model's fingerprint has names of classes in it; times are of the machine.

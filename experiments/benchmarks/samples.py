@@ -12,7 +12,7 @@ same looks, which stops for either answer; `sequential` is `lsrs_tf.certify(meth
 A second table sets `tolerance=` beside input-specific sampling, by simulated votes.
 """
 
-import collections
+import dataclasses
 import math
 
 import numpy as np
@@ -23,10 +23,12 @@ from absl import flags
 from experiments import command_line
 from experiments.benchmarks.input_specific import input_specific_samples
 from experiments.shared_flags import number_list
-from lsrs_tf.certification.planned_estimate import PlannedEstimate
+from lsrs_tf.certification.decisions import decisions
+from lsrs_tf.certification.settings import Settings
 from lsrs_tf.records.summary import UNKNOWN, read_run
 from lsrs_tf.sampling import random_streams
-from lsrs_tf.statistics import confidence, sequential
+from lsrs_tf.statistics import sequential
+from lsrs_tf.statistics.radius_scale import RadiusScale
 
 flags.DEFINE_list("radii", ["0.25", "0.5", "0.75"], "Target radii.")
 flags.DEFINE_integer("horizon", 100_000, "The most samples, and those of the fixed method.")
@@ -83,7 +85,7 @@ def expectations(test, probabilities):
 def table(run, radii, horizon):
     """Returns the lines of a Markdown table for a run of certificates."""
     first = run.records[0]
-    sigma, lipschitz, alpha = (first.value(name) for name in _SCALE)
+    alpha, scale = first.value("alpha"), _scale(first)
     probabilities = [_fraction(record) for record in run.records]
     lines = [
         "| radius | method | samples per image | % of fixed | / betting | certified (%) | "
@@ -91,8 +93,7 @@ def table(run, radii, horizon):
         "|---|---|---|---|---|---|---|",
     ]
     for radius in radii:
-        loss = first.value("radius_loss")
-        p0 = sequential.probability_needed(radius, sigma, lipschitz, loss)
+        p0 = scale.probability_needed(radius)
         least = sequential.least_certifying_hits(p0, horizon, alpha)
         fixed = np.mean(scipy.stats.binom.sf(least - 1, horizon, probabilities))
         lines.append(f"| {radius} | fixed | {horizon} | 100 | - | {100 * fixed:.2f} | 1 |")
@@ -114,13 +115,12 @@ def table(run, radii, horizon):
 def tolerance_table(run, tolerance, horizon, repetitions):
     """Returns the lines of a Markdown table on radii within a tolerance, by simulated votes."""
     first = run.records[0]
-    sigma, lipschitz, alpha = (first.value(name) for name in _SCALE)
+    alpha, scale = first.value("alpha"), dataclasses.replace(_scale(first), loss=0.0)
     rng = np.random.default_rng(0)
     probabilities = np.tile([_fraction(record) for record in run.records], repetitions)
 
     def radius(hits, samples):
-        p_lower = confidence.lower_confidence_bound(int(hits), samples, alpha)
-        return confidence.certified_radius(p_lower, sigma, lipschitz)
+        return scale.proven([hits], 0, n=samples, alpha=alpha)[0]
 
     fixed = np.array([radius(rng.binomial(horizon, p), horizon) for p in probabilities])
 
@@ -134,28 +134,29 @@ def tolerance_table(run, tolerance, horizon, repetitions):
         "| method | tolerance | samples per image | mean loss of radius | not certified (%) |",
         "|---|---|---|---|---|",
     ]
-    scale = collections.namedtuple("Scale", "num_classes lipschitz sigma radius_loss")
-    scale = scale(2, lipschitz, sigma, 0.0)
-    planned = [
-        _planned(PlannedEstimate(100, horizon, alpha, tolerance, scale, 0), p, rng)
-        for p in probabilities
-    ]
+    settings = Settings(method="sequential", tolerance=tolerance, n=horizon, alpha=alpha)
+    new_decision = decisions(settings, scale, num_classes=2)
+    planned = [_planned(new_decision(0), p, rng) for p in probabilities]
     lines.append(row("tolerance", tolerance, planned))
     for pilot in (100, 1_000):
         for allowed in (tolerance / 2, tolerance, 2 * tolerance, 4 * tolerance):
             outcomes = []
             for p in probabilities:
-                hits, units = int(rng.binomial(pilot, p)), allowed * lipschitz / sigma
+                hits, units = int(rng.binomial(pilot, p)), allowed * scale.lipschitz / scale.sigma
                 n = input_specific_samples(hits, pilot, horizon, alpha, units)
                 outcomes.append((100 + pilot + n, radius(rng.binomial(n, p), n)))
             lines.append(row(f"input-specific, {pilot} pilot samples", allowed, outcomes))
     return lines
 
 
+def _scale(record):
+    return RadiusScale(*(record.value(name) for name in ("sigma", "lipschitz", "radius_loss")))
+
+
 def _planned(estimate, probability, rng):
     """Returns (samples, radius) of an estimate whose votes are simulated."""
     while (certificate := estimate.certificate()) is None:
-        count = estimate.wanted - estimate.taken
+        count = estimate.missing
         hits = rng.binomial(count, probability)
         # The class is the first one; an image that selects wrongly counts as one of p < 1/2.
         votes = [count, 0] if estimate.purpose == random_streams.SELECTION else [hits, count - hits]

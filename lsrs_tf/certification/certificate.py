@@ -2,6 +2,9 @@ import dataclasses
 
 import numpy as np
 
+from lsrs_tf.certification.settings import Settings
+from lsrs_tf.statistics.radius_scale import RadiusScale
+
 
 @dataclasses.dataclass(frozen=True)
 class Certificate:
@@ -24,3 +27,62 @@ class Certificate:
     counts: np.ndarray
     selection_counts: np.ndarray
     samples: int
+
+
+@dataclasses.dataclass(frozen=True)
+class CertificationResult:
+    """The certificates of a set of images, in their order.
+
+    Each certificate says: no change of the image with an L2 norm below its radius changes the
+    label of the smoothed classifier. Each one alone fails with probability at most alpha.
+
+    Attributes:
+        labels: int64 [images], the certified class, -1 for abstention.
+        clean_labels: int64 [images], the class without noise, -1 for none; no certificate.
+        radii: float64 [images], L2 radius in units of pixels in [0, 1], rounded down; 0.0 for
+            abstention.
+        p_lower: float64 [images], lower bound of the probability of the selected class.
+        counts: int64 [images, classes], votes of the estimation samples.
+        selection_counts: int64 [images, classes], votes of the selection samples.
+        samples: int64 [images], noisy samples taken for each image, those of selection and planning
+            included.
+        settings: `Settings`, how they were made.
+        scale: `RadiusScale`, what made radii of probabilities: sigma, the bound of the encoder's
+            Lipschitz constant, and by how much rounding has lowered the radii in the latent.
+    """
+
+    labels: np.ndarray
+    clean_labels: np.ndarray
+    radii: np.ndarray
+    p_lower: np.ndarray
+    counts: np.ndarray
+    selection_counts: np.ndarray
+    samples: np.ndarray
+    settings: Settings
+    scale: RadiusScale
+
+    @classmethod
+    def of_certificates(cls, certificates, num_classes, settings, scale):
+        """Returns the result that holds certificates.
+
+        Args:
+            certificates: list of `Certificate`.
+            num_classes: int.
+            settings: `Settings`.
+            scale: `RadiusScale`.
+        """
+
+        def column(name, dtype):
+            return np.array([getattr(entry, name) for entry in certificates], dtype)
+
+        return cls(
+            labels=column("label", np.int64),
+            clean_labels=column("clean_label", np.int64),
+            radii=column("radius", np.float64),
+            p_lower=column("p_lower", np.float64),
+            counts=column("counts", np.int64).reshape(-1, num_classes),
+            selection_counts=column("selection_counts", np.int64).reshape(-1, num_classes),
+            samples=column("samples", np.int64),
+            settings=settings,
+            scale=scale,
+        )

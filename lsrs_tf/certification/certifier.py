@@ -1,81 +1,63 @@
 import itertools
 import time
 
-from lsrs_tf.certification.certificate import Certificate
+import tensorflow as tf
+
+from lsrs_tf.certification.decisions import decisions
 from lsrs_tf.certification.images import checked_image
-from lsrs_tf.certification.recertification import recertified
-from lsrs_tf.certification.settings import (
-    checked_against,
-    checked_certification_settings,
-    checked_count,
-    checked_seed,
-)
-from lsrs_tf.sampling.random_streams import ESTIMATION, SELECTION
+from lsrs_tf.certification.settings import Settings
+from lsrs_tf.sampling.random_streams import stream as random_stream
 from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
+
+# A stage of at least so many passes is counted in one call, without other images.
+_LONG = 16
 
 
 class Certifier:
-    """Certifies images one at a time with a fixed number of samples.
+    """Certifies images one at a time, or many with shared passes.
 
-    Cohen et al. (2019), algorithm CERTIFY, in the latent (LS-RS paper, theorem 1): n0 samples
-    select a class, n other samples bound its probability from below, and the radius in the latent
-    is divided by the encoder's Lipschitz bound.
+    It holds a frozen copy of the encoder and the proof of its Lipschitz bound, so that many calls
+    share them. Passes of the head are filled with samples of several images: an image that is
+    decided costs nothing more. Counts do not depend on what else is in a pass.
 
     Args:
         model: built `LatentSmoothingModel`. Its encoder is frozen here, its head is not: after
             more training make a new certifier.
         sigma: float above 0, standard deviation of the noise in the latent, or None for the
             model's.
-        n0: int, samples that select the class.
-        n: int, samples that estimate its probability.
-        alpha: float in (0, 1), probability that one certificate is wrong.
-        seed: int, seed of the noise.
-        batch_size: int, noisy samples in one pass of the head.
         jit_compile: bool, whether XLA compiles the passes of the head, or None for where it pays:
             on a GPU.
-        noise: 'float32' or 'exact', see `lsrs_tf.certify`.
-        images_per_draw: int, images that share their noise, see `lsrs_tf.certify`.
-        against: 'half' or 'runner_up', see `lsrs_tf.certify`.
+        **settings: arguments of `Settings`, as in `lsrs_tf.certify`: `method`, `n`, `alpha`, ...
 
     Attributes:
+        settings: `Settings`.
         classifier: the `SmoothedClassifier`.
-        shared_noise: bool, whether images share their noise.
 
     Raises:
-        ValueError: if a setting is impossible, or n too small ever to certify at this alpha.
+        ValueError: if a setting is impossible, or the encoder has no proven bound.
     """
 
-    method = "fixed"
-    target_radii = None
-    tolerance = None
+    def __init__(self, model, *, sigma=None, jit_compile=None, **settings):
+        self.settings = Settings(**settings)
+        self.classifier = SmoothedClassifier(
+            model, sigma, self.settings.batch_size, jit_compile, self.settings.noise
+        )
+        self.classifier.check_shared(self.settings.images_per_draw)
+        self._decision = decisions(
+            self.settings, self.classifier.radius_scale, self.classifier.num_classes
+        )
 
-    def __init__(
-        self,
-        model,
-        sigma=None,
-        n0=100,
-        n=100_000,
-        alpha=0.001,
-        seed=0,
-        batch_size=256,
-        jit_compile=None,
-        noise="float32",
-        images_per_draw=1,
-        against="half",
-    ):
-        self.against = checked_against(against)
-        self.n0, self.n, self.alpha = checked_certification_settings(n0, n, alpha, against)
-        self.seed = checked_seed(seed)
-        self._images_per_draw = checked_count(images_per_draw, "images_per_draw")
-        # Shared noise is the same for any number of images.
-        self.shared_noise = self._images_per_draw > 1
-        if self._images_per_draw > checked_count(batch_size, "batch_size"):
-            raise ValueError(
-                "`images_per_draw` must be at most `batch_size`, the noisy samples in one pass of "
-                f"the head. Received: images_per_draw={images_per_draw}, batch_size={batch_size}"
-            )
-        self.classifier = SmoothedClassifier(model, sigma, batch_size, jit_compile, noise)
-        self.classifier.check_shared(self._images_per_draw)
+    def columns(self):
+        """Returns what a row of a certification file says of how it was made."""
+        scale = self.classifier.radius_scale
+        columns = self.settings.columns()
+        return {
+            **{name: columns.pop(name) for name in ("method", "target_radii", "tolerance")},
+            "sigma": scale.sigma,
+            **columns,
+            "radius_loss": scale.loss,
+            "lipschitz": scale.lipschitz,
+        }
 
     def certify(self, image):
         """Returns the `Certificate` of one image [height, width, channels], pixels in [0, 1].
@@ -83,65 +65,122 @@ class Certifier:
         Raises:
             ValueError: if the image is not valid, see `images.checked_image`.
         """
-        return self._certificate_of_image(checked_image(image, self.classifier.image_shape, 0))
+        image = checked_image(image, self.classifier.image_shape, 0)
+        ((_, certificate, _),) = self.certify_each([(0, image)])
+        return certificate
 
     def certify_each(self, keys_and_images):
-        """Yields certificates in the order of the images.
+        """Yields certificates in the order in which they become known.
 
         Args:
-            keys_and_images: iterable of (key, checked image).
+            keys_and_images: iterable of (key, checked image); images are taken from it as passes
+                have room for them.
 
         Yields:
             (key, `Certificate`, seconds that went into it).
         """
-        if not self.shared_noise:
-            for key, image in keys_and_images:
-                start = time.perf_counter()
-                certificate = self._certificate_of_image(image)
-                yield key, certificate, time.perf_counter() - start
+        if self.settings.shared_noise:
+            yield from self._in_groups(iter(keys_and_images))
             return
-        waiting = iter(keys_and_images)
-        while group := list(itertools.islice(waiting, self._images_per_draw)):
+        waiting, active = iter(keys_and_images), []
+        while True:
+            self._fill(active, waiting)
+            if not active:
+                return
+            self._sample(active)
+            decided = [entry for entry in active if entry.certificate is not None]
+            active = [entry for entry in active if entry.certificate is None]
+            for entry in decided:
+                yield entry.key, entry.certificate, entry.seconds
+
+    def _fill(self, active, waiting):
+        missing = self.classifier.pass_size - sum(entry.decision.missing for entry in active)
+        while missing > 0:
+            try:
+                key, image = next(waiting)
+            except StopIteration:
+                return
+            entry = _Active(self, key, image)
+            active.append(entry)
+            missing -= entry.decision.missing
+
+    def _sample(self, active):
+        """Takes samples of one long stage, or a pass of samples of several images."""
+        first = active[0]
+        if first.decision.taken == 0 and first.decision.missing >= _LONG * self._pass_size:
+            first.count_stage()
+            return
+        start = time.perf_counter()
+        room, requests = self._pass_size, []
+        for entry in active:
+            count = min(room, entry.decision.missing)
+            if count == 0:
+                break
+            requests.append((entry, count))
+            room -= count
+        votes = self.classifier.count_packed(
+            [entry.latent for entry, _ in requests],
+            [entry.stream for entry, _ in requests],
+            [entry.decision.taken for entry, _ in requests],
+            [count for _, count in requests],
+        )
+        seconds = time.perf_counter() - start
+        samples = sum(count for _, count in requests)
+        for (entry, count), counts in zip(requests, votes, strict=True):
+            entry.add(counts, count, seconds * count / samples)
+
+    @property
+    def _pass_size(self):
+        return self.classifier.pass_size
+
+    def _in_groups(self, waiting):
+        """Yields the certificates of images that share their noise, some of them at a time."""
+        while group := list(itertools.islice(waiting, self.settings.images_per_draw)):
             start = time.perf_counter()
-            certificates = self._certificates_of_group([image for _, image in group])
+            latents = [self.classifier.encode(image) for _, image in group]
+            made = [self._decision(self.classifier.clean_label(latent)) for latent in latents]
+            while made[0].certificate() is None:
+                purpose, samples = made[0].purpose, made[0].missing
+                votes = self.classifier.count_shared(latents, purpose, samples, self.settings.seed)
+                for decision, counts in zip(made, votes, strict=True):
+                    decision.add(counts, samples)
             seconds = (time.perf_counter() - start) / len(group)
-            for (key, _), certificate in zip(group, certificates, strict=True):
-                yield key, certificate, seconds
+            for (key, _), decision in zip(group, made, strict=True):
+                yield key, decision.certificate(), seconds
 
-    def _certificate_of_image(self, image):
-        if self.shared_noise:
-            return self._certificates_of_group([image])[0]
-        latent = self.classifier.encode(image)
-        return self._certificate(
-            latent,
-            *self.classifier.count(
-                image, latent, [(SELECTION, self.n0), (ESTIMATION, self.n)], self.seed
-            ),
-        )
 
-    def _certificates_of_group(self, images):
-        latents = [self.classifier.encode(image) for image in images]
-        selection_counts, counts = (
-            self.classifier.count_shared(latents, purpose, samples, self.seed)
-            for purpose, samples in ((SELECTION, self.n0), (ESTIMATION, self.n))
-        )
-        return list(map(self._certificate, latents, selection_counts, counts))
+class _Active:
+    """An image whose samples are being taken."""
 
-    def _certificate(self, latent, selection_counts, counts):
-        label, radius, p_lower = recertified(
-            selection_counts,
-            counts,
-            self.n,
-            self.alpha,
-            *self.classifier.radius_scale,
-            self.against,
+    def __init__(self, certifier, key, image):
+        start = time.perf_counter()
+        self.key = key
+        self.certificate = None
+        self._classifier, self._seed = certifier.classifier, certifier.settings.seed
+        self._image = tf.convert_to_tensor(image, tf.float32)
+        self.latent = self._classifier.encode(self._image)
+        self.decision = certifier._decision(self._classifier.clean_label(self.latent))
+        self._purpose = None
+        self._enter_stage()
+        self.seconds = time.perf_counter() - start
+
+    def count_stage(self):
+        """Takes all samples that the present stage needs."""
+        start = time.perf_counter()
+        samples = self.decision.missing
+        (counts,) = self._classifier.count(
+            self._image, self.latent, [(self._purpose, samples)], self._seed
         )
-        return Certificate(
-            label=label,
-            clean_label=self.classifier.clean_label(latent),
-            radius=radius,
-            p_lower=p_lower,
-            counts=counts,
-            selection_counts=selection_counts,
-            samples=self.n0 + self.n,
-        )
+        self.add(counts, samples, time.perf_counter() - start)
+
+    def add(self, counts, samples, seconds):
+        """Adds the votes [classes] of so many samples that took these seconds."""
+        self.decision.add(counts, samples)
+        self.certificate = self.decision.certificate()
+        self.seconds += seconds
+        self._enter_stage()
+
+    def _enter_stage(self):
+        if self.decision.purpose != self._purpose:
+            self._purpose = self.decision.purpose
+            self.stream = random_stream(self._seed, self._image, self._purpose)

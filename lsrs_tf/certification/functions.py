@@ -3,35 +3,33 @@
 import numpy as np
 from tqdm import tqdm
 
-from lsrs_tf.certification.certification_result import CertificationResult
+from lsrs_tf.certification.certificate import CertificationResult
 from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.certification.images import each_image, number_of_images
-from lsrs_tf.certification.sequential_certifier import SequentialCertifier, checked_target_radii
-from lsrs_tf.certification.settings import checked_against, checked_count, checked_seed
-from lsrs_tf.certification.tolerance_certifier import ToleranceCertifier, checked_tolerance
+from lsrs_tf.certification.settings import checked_seed
 from lsrs_tf.sampling.random_streams import PREDICTION
 from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
 from lsrs_tf.statistics import confidence
-
-METHODS = ("fixed", "sequential")
+from lsrs_tf.statistics.confidence import checked_count
 
 
 def certify(
     model,
     images,
+    *,
+    method="fixed",
+    target_radii=None,
+    tolerance=None,
     sigma=None,
     n0=100,
     n=100_000,
     alpha=0.001,
+    against="half",
     seed=0,
-    batch_size=256,
-    verbose=1,
-    method="fixed",
-    target_radii=None,
     noise="float32",
     images_per_draw=1,
-    tolerance=None,
-    against="half",
+    batch_size=256,
+    verbose=1,
 ):
     """Certifies images: labels that no small perturbation can change, and how small.
 
@@ -51,10 +49,10 @@ def certify(
             model's.
         n0: int, noisy samples that select the class.
         n: int, noisy samples that estimate its probability; the time is proportional to it. With
-            `method="sequential"` the most of them that one image may take, beside those that select
-            and plan.
+            `method="sequential"` the most of them that one image may take, in addition to those
+            that select and plan.
         alpha: float in (0, 1), probability that the certificate of one image is wrong.
-        seed: int, seed of the noise. Anybody who knows it can choose an image to fit the noise:
+        seed: int, seed of the noise. Anyone who knows it can choose an image to fit the noise:
             where images may come from an adversary, draw a fresh one.
         batch_size: int, noisy samples in one pass of the head.
         verbose: 0 for silence, 1 for a progress bar.
@@ -89,20 +87,20 @@ def certify(
     """
     # Refused by their kind before the encoder is proven, which may take minutes.
     total = number_of_images(images)
-    certifier = make_certifier(
+    certifier = Certifier(
         model,
-        method,
-        target_radii,
-        sigma,
-        n0,
-        n,
-        alpha,
-        seed,
-        batch_size,
-        noise,
-        images_per_draw,
-        tolerance,
-        against,
+        sigma=sigma,
+        method=method,
+        target_radii=target_radii,
+        tolerance=tolerance,
+        n0=n0,
+        n=n,
+        alpha=alpha,
+        against=against,
+        seed=seed,
+        noise=noise,
+        images_per_draw=images_per_draw,
+        batch_size=batch_size,
     )
     classifier = certifier.classifier
     found = {
@@ -114,111 +112,15 @@ def certify(
             verbose,
         )
     }
-    certificates = [found[key] for key in sorted(found)]
-    classes = classifier.num_classes
-    return CertificationResult(
-        labels=np.array([entry.label for entry in certificates], np.int64),
-        clean_labels=np.array([entry.clean_label for entry in certificates], np.int64),
-        radii=np.array([entry.radius for entry in certificates], np.float64),
-        p_lower=np.array([entry.p_lower for entry in certificates], np.float64),
-        counts=np.array([entry.counts for entry in certificates], np.int64).reshape(-1, classes),
-        selection_counts=np.array(
-            [entry.selection_counts for entry in certificates], np.int64
-        ).reshape(-1, classes),
-        samples=np.array([entry.samples for entry in certificates], np.int64),
-        method=certifier.method,
-        target_radii=certifier.target_radii,
-        tolerance=certifier.tolerance,
-        sigma=classifier.sigma,
-        n0=certifier.n0,
-        n=certifier.n,
-        alpha=certifier.alpha,
-        against=certifier.against,
-        seed=certifier.seed,
-        noise=classifier.noise.name,
-        radius_loss=classifier.radius_loss,
-        lipschitz=classifier.lipschitz,
+    return CertificationResult.of_certificates(
+        [found[key] for key in sorted(found)],
+        classifier.num_classes,
+        certifier.settings,
+        classifier.radius_scale,
     )
 
 
-def make_certifier(
-    model,
-    method="fixed",
-    target_radii=None,
-    sigma=None,
-    n0=100,
-    n=100_000,
-    alpha=0.001,
-    seed=0,
-    batch_size=256,
-    noise="float32",
-    images_per_draw=1,
-    tolerance=None,
-    against="half",
-):
-    """Returns the certifier of a method; for arguments see `certify`."""
-    check_method(method, target_radii, tolerance, against)
-    if method == "sequential" and images_per_draw != 1:
-        raise ValueError(
-            "`images_per_draw` belongs to `method='fixed'`: with sequential tests images need "
-            f"different samples. Received: images_per_draw={images_per_draw!r}"
-        )
-    if tolerance is not None:
-        return ToleranceCertifier(
-            model, tolerance, sigma, n0, n, alpha, seed, batch_size, noise=noise
-        )
-    if method == "sequential":
-        return SequentialCertifier(
-            model, target_radii, sigma, n0, n, alpha, seed, batch_size, noise=noise
-        )
-    return Certifier(
-        model,
-        sigma,
-        n0,
-        n,
-        alpha,
-        seed,
-        batch_size,
-        noise=noise,
-        images_per_draw=images_per_draw,
-        against=against,
-    )
-
-
-def check_method(method, target_radii, tolerance, against):
-    """Raises if there is no such method, or the settings do not go with it."""
-    checked_against(against)
-    if method not in METHODS:
-        raise ValueError(f"`method` must be one of {', '.join(METHODS)}. Received: {method!r}")
-    if method == "sequential":
-        if against != "half":
-            raise ValueError(
-                "`against` belongs to `method='fixed'`: sequential methods hold a class against "
-                f"one half. Received: against={against!r}"
-            )
-        if (target_radii is None) == (tolerance is None):
-            raise ValueError(
-                "`method='sequential'` needs `target_radii`, the radii that are of interest, for "
-                "example target_radii=[0.25, 0.5], or a `tolerance`, for example 0.05, but not "
-                f"both. Received: target_radii={target_radii!r}, tolerance={tolerance!r}"
-            )
-        if tolerance is None:
-            checked_target_radii(target_radii)
-        else:
-            checked_tolerance(tolerance)
-    elif tolerance is not None:
-        raise ValueError(
-            "`tolerance` belongs to `method='sequential'`; a fixed number of samples proves the "
-            f"largest radius it can. Received: tolerance={tolerance!r}"
-        )
-    elif target_radii is not None:
-        raise ValueError(
-            "`target_radii` belong to `method='sequential'`; a fixed number of samples proves the "
-            f"largest radius it can. Received: target_radii={target_radii!r}"
-        )
-
-
-def predict(model, images, sigma=None, n=1_000, alpha=0.001, seed=0, batch_size=256, verbose=1):
+def predict(model, images, *, sigma=None, n=1_000, alpha=0.001, seed=0, batch_size=256, verbose=1):
     """Predicts the label of the smoothed classifier, without a radius.
 
     Cohen et al. (2019), algorithm PREDICT: far fewer samples than a certificate needs. With

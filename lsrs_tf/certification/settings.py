@@ -1,26 +1,152 @@
-"""Checks of the settings that somebody certifies or predicts with."""
+"""The settings of certificates, checked once where they enter."""
 
+import dataclasses
+import math
 import numbers
 
+import numpy as np
+
+from lsrs_tf.sampling.noise_models import noise_model
 from lsrs_tf.statistics import confidence
 
-# What the probability of a class is held against, see `recertification.recertified`.
+METHODS = ("fixed", "sequential")
+# What the probability of a class is held against, see `RadiusScale.proven`.
 AGAINST = ("half", "runner_up")
 
 
-def checked_count(value, name):
-    """Returns a number of samples as an int, or raises if it is not one from 1 to `LARGEST_N`."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or not 1 <= value <= confidence.LARGEST_N:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How certificates are made; the arguments of `lsrs_tf.certify` with the same names.
+
+    Attributes:
+        method: 'fixed' or 'sequential'.
+        target_radii: ascending tuple of floats, or None. Any sequence, or one number, is accepted.
+        tolerance: float, or None.
+        n0: int, noisy samples that select the class.
+        n: int, noisy samples that estimate its probability, at most if the method is sequential.
+        alpha: float in (0, 1), probability that one certificate is wrong.
+        against: 'half' or 'runner_up'.
+        seed: int, seed of the noise.
+        noise: 'float32' or 'exact'.
+        images_per_draw: int, images that share their noise.
+        batch_size: int, noisy samples in one pass of the head.
+
+    Raises:
+        ValueError: if a setting is impossible, does not go with another one, or could never certify
+            anything.
+
+    Example:
+        >>> Settings(method="sequential", target_radii=[0.5, 0.25]).target_radii
+        (0.25, 0.5)
+    """
+
+    method: str = "fixed"
+    target_radii: tuple | None = None
+    tolerance: float | None = None
+    n0: int = 100
+    n: int = 100_000
+    alpha: float = 0.001
+    against: str = "half"
+    seed: int = 0
+    noise: str = "float32"
+    images_per_draw: int = 1
+    batch_size: int = 256
+
+    def __post_init__(self):
+        self._check_method()
+        checked = {
+            "n0": confidence.checked_count(self.n0, "n0"),
+            "n": confidence.checked_count(self.n, "n"),
+            "alpha": confidence.check_alpha(self.alpha),
+            "seed": checked_seed(self.seed),
+            "batch_size": confidence.checked_count(self.batch_size, "batch_size"),
+            "images_per_draw": confidence.checked_count(self.images_per_draw, "images_per_draw"),
+        }
+        if self.target_radii is not None:
+            checked["target_radii"] = checked_target_radii(self.target_radii)
+        if self.tolerance is not None:
+            checked["tolerance"] = checked_tolerance(self.tolerance)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        # Known by its name only from here on.
+        noise_model(self.noise)
+        self._check_samples()
+
+    @property
+    def shared_noise(self):
+        """Whether images share their noise, which is the same for any number of them above 1."""
+        return self.images_per_draw > 1
+
+    def columns(self):
+        """Returns what a row of a certification file says of the settings, dict of str to value."""
+        return {
+            "method": self.method,
+            "target_radii": self.target_radii,
+            "tolerance": self.tolerance,
+            "n0": self.n0,
+            "n": self.n,
+            "alpha": self.alpha,
+            "against": self.against,
+            "seed": self.seed,
+            "noise": self.noise,
+            "shared_noise": self.shared_noise,
+        }
+
+    def _check_method(self):
+        checked_against(self.against)
+        if self.method not in METHODS:
+            raise ValueError(
+                f"`method` must be one of {', '.join(METHODS)}. Received: {self.method!r}"
+            )
+        if self.method == "fixed":
+            for name in ("tolerance", "target_radii"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"`{name}` goes with `method='sequential'` only; a fixed number of samples "
+                        "proves the largest radius it can. "
+                        f"Received: {name}={getattr(self, name)!r}"
+                    )
+            return
+        if self.against != "half":
+            raise ValueError(
+                "`against` belongs to `method='fixed'`: sequential methods hold a class against "
+                f"one half. Received: against={self.against!r}"
+            )
+        if (self.target_radii is None) == (self.tolerance is None):
+            raise ValueError(
+                "`method='sequential'` needs `target_radii`, the radii that are of interest, for "
+                "example target_radii=[0.25, 0.5], or a `tolerance`, for example 0.05, but not "
+                f"both. Received: target_radii={self.target_radii!r}, tolerance={self.tolerance!r}"
+            )
+        if self.images_per_draw != 1:
+            raise ValueError(
+                "`images_per_draw` belongs to `method='fixed'`: with sequential tests images need "
+                f"different samples. Received: images_per_draw={self.images_per_draw!r}"
+            )
+
+    def _check_samples(self):
+        check_enough_samples(self.n, self.alpha, self.against)
+        if self.images_per_draw > self.batch_size:
+            raise ValueError(
+                "`images_per_draw` must be at most `batch_size`, the noisy samples in one pass of "
+                f"the head. Received: images_per_draw={self.images_per_draw}, "
+                f"batch_size={self.batch_size}"
+            )
+
+
+def check_enough_samples(n, alpha, against):
+    """Raises if n samples could never certify anything."""
+    # Against the runner-up the class has half of alpha.
+    smallest = confidence.smallest_certifying_n(alpha if against == "half" else alpha / 2)
+    if n < smallest:
         raise ValueError(
-            f"`{name}` must be a whole number of at least 1, and at most {confidence.LARGEST_N}. "
-            f"Received: {name}={value!r}"
+            f"With n={n} samples nothing can be certified at alpha={alpha}, not even when all of "
+            f"them agree. Use n={smallest} or more (100,000 is customary)."
         )
-    return int(value)
 
 
 def checked_seed(seed):
-    """Returns a seed as an int, or raises if it is no 64-bit signed integer."""
+    """Returns a seed as an int, or raises if it is not a 64-bit signed integer."""
     whole = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
     if not (whole and -(2**63) <= seed < 2**63):
         raise ValueError(
@@ -37,14 +163,32 @@ def checked_against(against):
     return against
 
 
-def checked_certification_settings(n0, n, alpha, against="half"):
-    """Returns (n0, n, alpha), or raises if they are impossible or could never certify anything."""
-    n0, n, alpha = checked_count(n0, "n0"), checked_count(n, "n"), confidence.check_alpha(alpha)
-    # Against the runner-up the class has half of alpha.
-    smallest = confidence.smallest_certifying_n(alpha if against == "half" else alpha / 2)
-    if n < smallest:
+def checked_target_radii(target_radii):
+    """Returns target radii as an ascending tuple of floats, or raises if one is impossible."""
+    radii = np.ravel(target_radii).tolist()
+    if not all(map(_is_above_zero, radii)):
         raise ValueError(
-            f"With n={n} samples nothing can be certified at alpha={alpha}, not even when all of "
-            f"them agree. Use n={smallest} or more (100,000 is customary)."
+            "`target_radii` must be numbers above 0, L2 radii in units of pixels in [0, 1]. "
+            f"Received: target_radii={target_radii!r}"
         )
-    return n0, n, alpha
+    if not radii or len(set(radii)) < len(radii):
+        raise ValueError(
+            "`target_radii` must be at least one radius, each of them once. "
+            f"Received: target_radii={target_radii!r}"
+        )
+    return tuple(sorted(map(float, radii)))
+
+
+def checked_tolerance(tolerance):
+    """Returns a tolerance as a float, or raises if it is not a number above 0."""
+    if not _is_above_zero(tolerance):
+        raise ValueError(
+            "`tolerance` must be a number above 0, in units of pixels in [0, 1]. "
+            f"Received: tolerance={tolerance!r}"
+        )
+    return float(tolerance)
+
+
+def _is_above_zero(value):
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return number and math.isfinite(value) and value > 0

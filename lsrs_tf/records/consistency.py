@@ -14,12 +14,12 @@ import math
 
 import numpy as np
 
-from lsrs_tf.certification.recertification import recertified
 from lsrs_tf.records import schema
 from lsrs_tf.records.notation import shown, written_radius
 from lsrs_tf.records.outcomes import can_end, possible_outcomes
+from lsrs_tf.statistics.radius_scale import RadiusScale
 from lsrs_tf.statistics.sample_plans import pilot_sizes
-from lsrs_tf.statistics.sequential import probability_needed, sequential_looks
+from lsrs_tf.statistics.sequential import sequential_looks
 
 # What can be checked has these columns.
 NEEDED = frozenset({"n", "alpha", "sigma", "lipschitz", *schema.VOTES})
@@ -96,9 +96,11 @@ class _Claim:
         self.record = record
         self.n = self._setting("n", 1, math.inf)
         self.alpha = self._setting("alpha", 0.0, 1.0, strictly=True)
-        self.sigma = self._setting("sigma", 0.0, math.inf, strictly=True)
-        self.lipschitz = self._setting("lipschitz", 0.0, math.inf, strictly=True)
-        self.loss = self._setting("radius_loss", 0.0, math.inf)
+        self.scale = RadiusScale(
+            self._setting("sigma", 0.0, math.inf, strictly=True),
+            self._setting("lipschitz", 0.0, math.inf, strictly=True),
+            self._setting("radius_loss", 0.0, math.inf),
+        )
         self.against = record.value("against")
         if self.against not in ("half", "runner_up"):
             raise ValueError(f"column against must be half or runner_up; received {self.against!r}")
@@ -132,17 +134,9 @@ class _Claim:
 
     def of_fixed_size(self, n):
         """Returns (radius, p_lower) of the votes for an estimate of so many samples."""
-        _, radius, p_lower = recertified(
-            self.selection,
-            self.counts,
-            n,
-            self.alpha,
-            self.sigma,
-            self.lipschitz,
-            self.loss,
-            self.against,
+        return self.scale.proven(
+            self.counts, self.label, n=n, alpha=self.alpha, against=self.against
         )
-        return radius, p_lower
 
     def states_p_lower(self, p_lower):
         """Returns whether `p_lower` is the row's, where the file has it."""
@@ -155,7 +149,7 @@ class _Claim:
 
     def states_radius(self, radius):
         """Returns whether a radius and its label are the row's: rounded down, or as it is."""
-        slack = _RADIUS_TOLERANCE * (self.sigma / self.lipschitz + radius)
+        slack = _RADIUS_TOLERANCE * (self.scale.sigma / self.scale.lipschitz + radius)
         least = float(written_radius(max(0.0, radius - slack)))
         most = radius + slack if radius > 0 else 0.0
         labels = {self.label} if radius > slack else {-1} if radius == 0 else {self.label, -1}
@@ -210,9 +204,7 @@ def _check_target_radii(claim):
             f"{samples} samples after those of selection are no number at which its tests decide"
         )
     check_votes(claim.counts, samples)
-    needed = tuple(
-        probability_needed(target, claim.sigma, claim.lipschitz, claim.loss) for target in targets
-    )
+    needed = tuple(map(claim.scale.probability_needed, targets))
     possible = possible_outcomes(needed, claim.n, claim.alpha)
     # Certificates that the row may claim, by the number of tests that certify.
     claimed = [

@@ -62,12 +62,18 @@ class Run:
 
     @property
     def class_probabilities(self):
-        """Float array, the share of the selected class in the votes; None if there are no votes."""
+        """Float array, the share of the selected class in the samples; None if there are no votes.
+
+        Samples without a vote count against the class, where the file tells how many there were.
+        """
         votes = [record.votes for record in self.records]
         if any(entry is None or len(entry[0]) != len(entry[1]) for entry in votes):
             return None
         return np.array(
-            [counts[selection.argmax()] / max(1, counts.sum()) for selection, counts in votes]
+            [
+                counts[selection.argmax()] / max(1, _estimation_samples(record), counts.sum())
+                for record, (selection, counts) in zip(self.records, votes, strict=True)
+            ]
         )
 
     def setting(self, name):
@@ -114,6 +120,17 @@ class Run:
         if self.defense == UNKNOWN:
             return _plain_name(self.path)
         return f"{self.defense} {self.replaced}, sigma {self.sigma}"
+
+
+def _estimation_samples(record):
+    """Returns the samples of a record that the votes come from, 0 where the file does not tell."""
+    if record.value("method") == "fixed":
+        return record.value("n") or 0
+    told = None not in (record.value("samples"), record.value("n0"))
+    # With a tolerance pilot samples are among them.
+    if told and record.value("tolerance") is None:
+        return record.value("samples") - record.value("n0")
+    return 0
 
 
 def read_run(path):

@@ -1,7 +1,5 @@
-import numpy as np
 import tensorflow as tf
 
-from lsrs_tf.certification.settings import checked_count
 from lsrs_tf.lipschitz import lipschitz_report
 from lsrs_tf.models.latent_smoothing import checked_sigma, smoothed_parts
 from lsrs_tf.numerics import xla
@@ -11,6 +9,8 @@ from lsrs_tf.sampling.random_streams import SELECTION, shared_stream
 from lsrs_tf.sampling.random_streams import stream as noise_stream
 from lsrs_tf.sampling.replicas import check_replicas
 from lsrs_tf.sampling.row_independence import checked_num_classes
+from lsrs_tf.statistics.confidence import checked_count
+from lsrs_tf.statistics.radius_scale import RadiusScale
 
 
 class SmoothedClassifier:
@@ -36,12 +36,9 @@ class SmoothedClassifier:
         latent_shape: tuple, the shape of one latent.
         num_classes: int.
         pass_size: int, noisy samples in one pass of the head on all replicas together.
-        sigma: float, the standard deviation as the noise has it in float32.
         noise: the `Float32Noise` or `ExactNoise`.
-        radius_loss: float, by how much rounding lowers a radius in the latent.
-        lipschitz: float, upper bound of the encoder's Lipschitz constant.
         lipschitz_report: the `LipschitzReport` of the encoder.
-        radius_scale: tuple (sigma, lipschitz, radius_loss), what makes a radius of a probability.
+        radius_scale: `RadiusScale`, with sigma as the noise has it in float32.
         encoder: the frozen encoder.
         sample_votes: function (latent, stream, first, last) for use in graphs, the votes of the
             `batch_size` samples from `first`, see `votes.sample_votes`.
@@ -63,7 +60,6 @@ class SmoothedClassifier:
         self.pass_size = self.batch_size * self._replicas
         self.encoder = model.freeze_encoder()
         self.lipschitz_report = lipschitz_report(self.encoder)
-        self.lipschitz = self.lipschitz_report.bound
         self.image_shape = tuple(self.encoder.inputs[0].shape[1:])
         self.latent_shape = tuple(self.encoder.outputs[0].shape[1:])
         if None in (*self.image_shape, *self.latent_shape):
@@ -73,9 +69,11 @@ class SmoothedClassifier:
             )
         self.noise = make_noise(sigma, self.latent_shape)
         # The noise is float32, and so is its standard deviation: the radius must use that one.
-        self.sigma = self.noise.sigma
-        self.radius_loss = self.noise.radius_loss(self.lipschitz_report.rounding_error)
-        self.radius_scale = (self.sigma, self.lipschitz, self.radius_loss)
+        self.radius_scale = RadiusScale(
+            self.noise.sigma,
+            self.lipschitz_report.bound,
+            self.noise.radius_loss(self.lipschitz_report.rounding_error),
+        )
         self.num_classes = checked_num_classes(self._head, self.latent_shape, self.batch_size)
         jit_compile = xla.worthwhile() if jit_compile is None else jit_compile
         # XLA computes quantiles less accurately than the proof of exact noise allows.
@@ -187,8 +185,10 @@ class SmoothedClassifier:
 
     def warm_up(self):
         """Traces and compiles, so that the time of the first image is that of any other."""
-        image = np.zeros(self.image_shape, np.float32)
-        self.count(image, self.encode(image), [(SELECTION, 1)], seed=0)
+        image = tf.zeros(self.image_shape)
+        latent = self.encode(image)
+        self.count(image, latent, [(SELECTION, 1)], seed=0)
+        self.count_packed([latent], [noise_stream(0, image, SELECTION)], [0], [1])
 
     def latent(self, image):
         """Returns the float32 latent of one image, a tensor of `image_shape`; for use in graphs."""

@@ -1,7 +1,7 @@
-"""Exact confidence bounds and certified radii, rounded to the safe side. NumPy and SciPy only.
+"""Exact confidence bounds of probabilities, rounded to the safe side. NumPy and SciPy only.
 
 Source: Cohen, Rosenfeld and Kolter, "Certified Adversarial Robustness via Randomized Smoothing"
-(2019), section 3.2; LS-RS paper, theorem 1.
+(2019), section 3.2.
 """
 
 import math
@@ -11,11 +11,9 @@ import numpy as np
 import scipy.special
 import scipy.stats
 
-# SciPy's inverse of the incomplete beta function and of the normal law are accurate to about 1e-13
-# and 1e-15, relatively; what is computed from them is lowered by far more than that, which costs
-# nothing that a person could notice.
+# SciPy's inverse of the incomplete beta function is accurate to about 1e-13, relatively; what is
+# computed from it is lowered by far more than that, which costs nothing that a person could notice.
 _BETA_MARGIN = 1e-11
-_NORMAL_MARGIN = 1e-13
 # Where hits are rare among many trials, the inverse was off by up to 3e-11 for a million of them,
 # and 2e-10 for 10^9 (found with 40 digits).
 _BETA_MARGIN_RARE, _RARE, _MANY = 1e-9, 0.3, 100_000
@@ -45,6 +43,17 @@ def _checked_alpha(alpha, smallest):
             f"reliably. Received: alpha={alpha!r}. Use a larger one (0.001 is customary)."
         )
     return float(alpha)
+
+
+def checked_count(value, name):
+    """Returns a number of samples as an int, or raises if it is not one from 1 to `LARGEST_N`."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or not 1 <= value <= LARGEST_N:
+        raise ValueError(
+            f"`{name}` must be a whole number of at least 1, and at most {LARGEST_N}. "
+            f"Received: {name}={value!r}"
+        )
+    return int(value)
 
 
 def smallest_certifying_n(alpha):
@@ -144,72 +153,6 @@ def float32_below(value):
     """Returns the largest float32 number that is not above a float64 number."""
     nearest = np.float32(value)
     return nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(-np.inf))
-
-
-def certified_radius(p_lower, sigma, lipschitz, loss=0.0):
-    """Returns the certified L2 radius in input space, rounded down; 0.0 means abstention.
-
-    R = (sigma * ndtri(p_lower) - loss) / L, where more than half of the noisy votes are certain to
-    go to one class (Cohen et al. 2019, theorem 1 with p_B = 1 - p_A; LS-RS paper, theorem 1).
-
-    Args:
-        p_lower: float, lower bound of the probability of the class.
-        sigma: float, standard deviation of the noise in the latent.
-        lipschitz: float above 0, upper bound of the encoder's Lipschitz constant.
-        loss: float, by how much rounding lowers the radius in the latent.
-
-    Returns:
-        float, in units of the input, at least 0.
-    """
-    _check_scale(sigma, lipschitz)
-    if not p_lower > 0.5:
-        return 0.0
-    latent_radius = sigma * float(scipy.special.ndtri(p_lower)) * (1.0 - _NORMAL_MARGIN)
-    return max(0.0, (latent_radius - loss) / lipschitz * (1.0 - _NORMAL_MARGIN))
-
-
-def certified_radius_against(p_lower, p_upper, sigma, lipschitz, loss=0.0):
-    """Returns the certified L2 radius where every other class has at most a known probability.
-
-    R = (sigma / 2 * (ndtri(p_lower) - ndtri(p_upper)) - loss) / L (Cohen et al. 2019, theorem 1).
-
-    Args:
-        p_lower: float, lower bound of the probability of the class.
-        p_upper: float, upper bound of the probability of every other class.
-        sigma: float, standard deviation of the noise in the latent.
-        lipschitz: float above 0, upper bound of the encoder's Lipschitz constant.
-        loss: float, by how much rounding lowers the radius in the latent.
-
-    Returns:
-        float, in units of the input, rounded down; 0.0 means abstention.
-    """
-    _check_scale(sigma, lipschitz)
-    if not 0.0 < p_upper < p_lower < 1.0:
-        return 0.0
-    high, low = (float(scipy.special.ndtri(p)) for p in (p_lower, p_upper))
-    distance = high - low - _NORMAL_MARGIN * (abs(high) + abs(low))
-    return max(0.0, (sigma / 2 * distance - loss) / lipschitz * (1.0 - _NORMAL_MARGIN))
-
-
-def largest_radius(n, alpha, sigma, lipschitz, loss=0.0):
-    """Returns the radius that n unanimous votes prove; for arguments see `certified_radius`.
-
-    Args:
-        n: int, samples.
-        alpha: float in (0, 1).
-        sigma: float.
-        lipschitz: float.
-        loss: float.
-    """
-    return certified_radius(lower_confidence_bound(n, n, alpha), sigma, lipschitz, loss)
-
-
-def _check_scale(sigma, lipschitz):
-    if not (sigma > 0 and lipschitz > 0 and math.isfinite(sigma) and math.isfinite(lipschitz)):
-        raise ValueError(
-            "A radius needs a finite sigma and a finite Lipschitz bound, both above 0. "
-            f"Received: sigma={sigma}, lipschitz={lipschitz}"
-        )
 
 
 def majority_is_significant(first, second, alpha):

@@ -8,6 +8,7 @@ the bound would not be one.
 import functools
 
 from lsrs_tf.statistics import confidence
+from lsrs_tf.statistics.radius_scale import RadiusScale
 from lsrs_tf.statistics.sequential import sequential_looks
 
 # A plan is believed when it rests on so many samples for each sample of the plan, or, with so many
@@ -15,6 +16,7 @@ from lsrs_tf.statistics.sequential import sequential_looks
 _PILOT_SHARE, _FEW_MISSES = 0.25, 10
 _SMALL_PILOT_SHARE = 0.05
 _FIRST_PILOT = 100
+_IN_SIGMAS = RadiusScale(1.0, 1.0)
 
 
 def next_pilot(hits, taken, n, alpha, tolerance):
@@ -82,4 +84,4 @@ def planned_samples(hits, taken, n, alpha, tolerance):
 def _expected_radius(share, samples, alpha):
     """Returns the radius, in units of sigma, for the expected number of hits."""
     p_lower = confidence.lower_confidence_bound(round(share * samples), samples, alpha)
-    return confidence.certified_radius(p_lower, 1.0, 1.0)
+    return _IN_SIGMAS.radius(p_lower)

@@ -63,21 +63,6 @@ class SequentialTest:
     give_up_to: np.ndarray
 
 
-def probability_needed(radius, sigma, lipschitz, loss=0.0):
-    """Returns the least probability whose certified radius is at least `radius`, rounded up.
-
-    Args:
-        radius: float above 0, L2 radius in input space.
-        sigma: float, standard deviation of the noise in the latent.
-        lipschitz: float, upper bound of the encoder's Lipschitz constant.
-        loss: float, by how much rounding lowers the radius in the latent.
-    """
-    # The radius for p is (sigma * ndtri(p) - loss) / L; all roundings go the safe way.
-    quantile = (radius * lipschitz + loss) / sigma * (1 + 1e-13)
-    tail = float(scipy.special.ndtr(-quantile)) * (1 - 1e-12)
-    return min(1.0, float((1 - tail) * (1 + 2.0**-52)))
-
-
 def least_certifying_hits(p0, n, alpha):
     """Returns the least hits among a fixed n that show a probability above p0; n + 1 for none."""
     return int(scipy.stats.binom.isf(alpha, n, p0)) + 1

@@ -17,7 +17,7 @@ from experiments.certified_test_set import (
     shard_path,
 )
 from lsrs_tf import models
-from lsrs_tf.certification.functions import make_certifier
+from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.records import reading
 
 
@@ -32,7 +32,7 @@ def test_images_are_spread_evenly():
 
 def _certify(model, path, indices, data=None, **changed):
     settings = {"n0": 10, "n": 50, "alpha": 0.01, "seed": 0, "batch_size": 50, **changed}
-    certifier = make_certifier(model, **settings)
+    certifier = Certifier(model, **settings)
     data = datasets.load("digits") if data is None else data
     certify_test_images(certifier, model, data, path, "2/4", indices)
 

@@ -6,13 +6,21 @@ from experiments import datasets
 from experiments.certified_test_set import certify_test_images
 from experiments.recertify import recertify_file
 from lsrs_tf import models
-from lsrs_tf.certification.functions import make_certifier
+from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.records import reading
 from tests.certification_files import file
 
 
 def _certify(model, path, alpha, method="fixed", target_radii=None):
-    certifier = make_certifier(model, method, target_radii, None, 10, 300, alpha, 0, 50)
+    certifier = Certifier(
+        model,
+        method=method,
+        target_radii=target_radii,
+        n0=10,
+        n=300,
+        alpha=alpha,
+        batch_size=50,
+    )
     certify_test_images(certifier, model, datasets.load("digits"), path, "2/4", [0, 3, 7])
 
 

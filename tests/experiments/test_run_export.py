@@ -7,7 +7,7 @@ from experiments.certified_test_set import certify_test_images
 from experiments.run_directory import RunDirectory
 from experiments.run_export import about_run
 from lsrs_tf import models
-from lsrs_tf.certification.functions import make_certifier
+from lsrs_tf.certification.certifier import Certifier
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def run(tmp_path):
 def test_what_is_measured_comes_with_its_settings(run):
     model = models.convnet(width=4)
     run.class_names.write_text(json.dumps(["zero", "one"]))
-    certifier = make_certifier(model, n0=10, n=100, alpha=0.01, against="runner_up")
+    certifier = Certifier(model, n0=10, n=100, alpha=0.01, against="runner_up")
     certify_test_images(certifier, model, datasets.load("digits"), run.certified, "2/4", [0, 3, 7])
     about = about_run(run, model, {"alpha": 0.01, "noise": "float32"})
     assert about["class_names"] == ["zero", "one"]
@@ -36,6 +36,6 @@ def test_what_is_measured_comes_with_its_settings(run):
 
 def test_figures_of_another_model_and_unknown_classes_are_left_out(run):
     model = models.convnet(width=4)
-    certifier = make_certifier(model, n0=10, n=100, alpha=0.01)
+    certifier = Certifier(model, n0=10, n=100, alpha=0.01)
     certify_test_images(certifier, model, datasets.load("digits"), run.certified, "2/4", [0])
     assert set(about_run(run, models.convnet(width=4), {})) == {"dataset", "architecture"}

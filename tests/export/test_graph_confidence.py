@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from export import graph_confidence
 from lsrs_tf.statistics import confidence
+from lsrs_tf.statistics.radius_scale import RadiusScale
 from tests.oracles import binomial_tail
 
 ALPHAS = [0.9, 0.5, 0.05, 1e-3, 1e-6, 1e-9, 1e-15, 1e-30, 1e-100]
@@ -64,9 +65,11 @@ def test_the_function_it_rests_on_is_as_accurate_as_its_margin_takes_it_for():
 @pytest.mark.parametrize("loss", [0.0, 0.01])
 def test_radius_is_below_the_original_and_close(loss):
     p = [0.0, 0.3, 0.5, 0.5 + 1e-12, 0.501, 0.7, 0.99, 1 - 1e-9, 1 - 1e-15, float("nan")]
-    found = graph_confidence.certified_radius(tf.constant(p, tf.float64), 0.25, 1.25, loss)
+    found = graph_confidence.certified_radius(
+        tf.constant(p, tf.float64), RadiusScale(0.25, 1.25, loss)
+    )
     for probability, radius in zip(p, found.numpy(), strict=True):
-        expected = confidence.certified_radius(probability, 0.25, 1.25, loss)
+        expected = RadiusScale(0.25, 1.25, loss).radius(probability)
         assert 0 <= radius <= expected
         assert radius == pytest.approx(expected, rel=3e-8, abs=1e-9)
 

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from export.radius_tests import RadiusTests
-from lsrs_tf.certification.sequential_certifier import SequentialCertifier
+from lsrs_tf.certification.certifier import Certifier
 from tests.export.conftest import SETTINGS
 
 
@@ -13,7 +13,9 @@ def test_is_the_engines_sequential_test(model, images, signatures, radius):
     for seed in range(4):
         # The radius that the ladder has for the request.
         level = signatures.radii[np.searchsorted(signatures.radii, np.float32(radius))]
-        engine = SequentialCertifier(model, level, **SETTINGS, seed=seed, jit_compile=False)
+        engine = Certifier(
+            model, method="sequential", target_radii=level, **SETTINGS, seed=seed, jit_compile=False
+        )
         for image in images:
             certificate = engine.certify(image)
             expected.append((certificate.label, certificate.samples))

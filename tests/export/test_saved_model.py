@@ -13,7 +13,7 @@ from export.saved_model import export_saved_model
 from export.saved_model_file import read_functions
 from export.warmup import PLACE
 from lsrs_tf import models
-from lsrs_tf.certification.sequential_certifier import SequentialCertifier
+from lsrs_tf.certification.certifier import Certifier
 from tests.export.conftest import SETTINGS
 
 v1 = tf.compat.v1
@@ -72,7 +72,7 @@ def test_every_signature_answers_in_two_fresh_processes_without_this_package(
     np.testing.assert_array_equal(first["certify_with"]["votes"], expected.counts)
     np.testing.assert_array_equal(first["certify_with"]["label"], expected.labels)
     np.testing.assert_allclose(first["certify_with"]["radius"], expected.radii, rtol=1e-6)
-    engine = SequentialCertifier(model, 0.1, **SETTINGS)
+    engine = Certifier(model, method="sequential", target_radii=0.1, **SETTINGS)
     surely = engine.certify(images[0]).label
     assert {first["certify_at"]["label"][0], surely} <= {surely, -1}
     np.testing.assert_array_equal(first["predict_clean"]["label"], expected.clean_labels)

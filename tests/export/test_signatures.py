@@ -8,6 +8,7 @@ from export.signatures import Signatures
 from export.warmup import warmup_inputs
 from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.statistics import confidence
+from lsrs_tf.statistics.radius_scale import RadiusScale
 from tests.export.conftest import SETTINGS
 from tests.simulated import pixel, silent_model
 
@@ -78,9 +79,7 @@ def test_certify_has_the_very_numbers_of_its_votes(images, served):
             continue
         bound = confidence.lower_confidence_bound(int(votes[label]), 500, 0.01)
         assert p_lower == confidence.float32_below(bound)
-        assert radius == confidence.float32_below(
-            confidence.certified_radius(bound, 0.5, 1 + 2e-13)
-        )
+        assert radius == confidence.float32_below(RadiusScale(0.5, 1 + 2e-13).radius(bound))
     again = served["certify"](tf.constant(images))
     assert np.any(again["votes"] != answer["votes"])
 
@@ -173,5 +172,5 @@ def test_votes_for_no_class_and_exact_noise_lower_what_is_served(model, images):
     answer = served.certify_with(**_with(images, 0))
     np.testing.assert_array_equal(answer["votes"], expected.counts)
     radius = answer["radius"].numpy().astype(np.float64)
-    assert expected.radius_loss > 0 and np.all(radius <= expected.radii)
+    assert expected.scale.loss > 0 and np.all(radius <= expected.radii)
     np.testing.assert_allclose(radius, expected.radii, rtol=1e-6)

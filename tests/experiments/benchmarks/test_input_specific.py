@@ -2,7 +2,8 @@ import numpy as np
 import scipy.stats
 
 from experiments.benchmarks.input_specific import input_specific_samples
-from lsrs_tf.statistics.confidence import certified_radius, lower_confidence_bound
+from lsrs_tf.statistics.confidence import lower_confidence_bound
+from lsrs_tf.statistics.radius_scale import RadiusScale
 from lsrs_tf.statistics.sequential import sequential_looks
 
 
@@ -17,7 +18,7 @@ def test_loses_no_more_than_the_tolerance_anywhere_in_the_interval():
 
         def _radius(p, samples):
             bound = lower_confidence_bound(int(np.rint(p * samples)), samples, alpha)
-            return certified_radius(bound, 1.0, 1.0)
+            return RadiusScale(1.0, 1.0).radius(bound)
 
         looks = sequential_looks(n).tolist()
         assert loss(chosen) <= tolerance + 1e-9

@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ import scipy.stats
 from lsrs_tf import models
 from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.statistics import confidence
+from lsrs_tf.statistics.radius_scale import RadiusScale
 from tests.simulated import pixel, probability, threshold_model
 
 
@@ -26,7 +29,7 @@ def test_certificate_is_the_formula_on_its_counts():
     assert certificate.p_lower == confidence.lower_confidence_bound(
         int(certificate.counts[1]), 2_000, 0.01
     )
-    assert certificate.radius == confidence.certified_radius(certificate.p_lower, 0.5, 1.0)
+    assert certificate.radius == RadiusScale(0.5, 1.0).radius(certificate.p_lower)
     assert 0 < certificate.radius < 0.65
 
 
@@ -44,7 +47,7 @@ def test_certificates_are_wrong_at_most_as_often_as_alpha_allows(value, threshol
     certifier = Certifier(threshold_model(threshold, sigma), n0=10, n=100, alpha=alpha)
     wrong = 0
     for seed in range(runs):
-        certifier.seed = seed
+        certifier.settings = dataclasses.replace(certifier.settings, seed=seed)
         certificate = certifier.certify(pixel(value))
         distance = value - threshold
         # The label is 1 on one side of the boundary and 0 on the other.
@@ -61,7 +64,7 @@ def test_coverage_test_catches_selection_samples_that_are_used_again():
     certifier = Certifier(threshold_model(0.25, 0.25), n0=100, n=100, alpha=alpha)
     wrong = 0
     for seed in range(runs):
-        certifier.seed = seed
+        certifier.settings = dataclasses.replace(certifier.settings, seed=seed)
         counts = certifier.certify(pixel(0.25)).selection_counts
         bound = confidence.lower_confidence_bound(int(counts.max()), 100, alpha)
         wrong += bound > 0.5
@@ -96,7 +99,7 @@ def test_standard_deviation_is_that_of_the_noise_in_float32():
     # 0.3 rounds up in float32, 0.7 rounds down.
     for sigma in (0.3, 0.7):
         classifier = Certifier(threshold_model(0.25, sigma), n0=1, n=100).classifier
-        assert classifier.sigma == float(np.float32(sigma))
+        assert classifier.radius_scale.sigma == float(np.float32(sigma))
 
 
 @pytest.mark.parametrize(

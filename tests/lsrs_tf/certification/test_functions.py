@@ -29,8 +29,13 @@ def test_result_describes_itself():
     assert result.counts.shape == result.selection_counts.shape == (6, 3)
     np.testing.assert_array_equal(result.counts.sum(axis=1), 300)
     np.testing.assert_array_equal(result.radii > 0, result.labels >= 0)
-    assert (result.sigma, result.n0, result.n, result.alpha) == (0.5, 20, 300, 0.001)
-    assert 1 <= result.lipschitz <= 1 + 1e-9
+    assert (result.scale.sigma, result.settings.n0, result.settings.n, result.settings.alpha) == (
+        0.5,
+        20,
+        300,
+        0.001,
+    )
+    assert 1 <= result.scale.lipschitz <= 1 + 1e-9
 
 
 def test_every_way_to_give_images_gives_the_same_counts():
@@ -105,7 +110,7 @@ def test_mixed_precision_reaches_the_head_alone(policy):
     frozen = model.freeze_encoder()
     assert all(weight.dtype == "float64" for weight in frozen.weights)
     result = _certify(model, _images(2))
-    assert result.lipschitz <= 1 + 1e-9
+    assert result.scale.lipschitz <= 1 + 1e-9
     assert result.counts.sum() > 0
 
 
@@ -251,7 +256,7 @@ def test_sequential_method_answers_at_the_target_radii():
     [
         ({"method": "adaptive"}, "fixed, sequential"),
         ({"method": "sequential"}, "needs `target_radii`"),
-        ({"target_radii": 0.1}, "belong to `method='sequential'`"),
+        ({"target_radii": 0.1}, "goes with `method='sequential'`"),
         ({"method": "sequential", "target_radii": -0.1}, "above 0"),
     ],
 )

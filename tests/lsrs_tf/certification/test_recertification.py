@@ -6,7 +6,8 @@ import scipy.stats
 
 import lsrs_tf
 from lsrs_tf import models
-from lsrs_tf.certification.recertification import recertified, recertify
+from lsrs_tf.certification.recertification import recertify
+from lsrs_tf.statistics.radius_scale import RadiusScale
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,8 @@ def test_is_what_certify_gives_at_that_alpha(model_and_images):
     for alpha in (0.001, 0.2):
         again = recertify(result, alpha)
         expected = lsrs_tf.certify(*model_and_images, alpha=alpha, **settings)
-        for field in dataclasses.fields(expected):
+        assert (again.settings, again.scale) == (expected.settings, expected.scale)
+        for field in dataclasses.fields(expected)[:-2]:
             np.testing.assert_array_equal(
                 getattr(again, field.name), getattr(expected, field.name), err_msg=field.name
             )
@@ -31,7 +33,7 @@ def test_against_the_runner_up_is_what_certify_gives(model_and_images):
     settings = {"n0": 20, "n": 400, "alpha": 0.01, "verbose": 0}
     expected = lsrs_tf.certify(*model_and_images, against="runner_up", **settings)
     again = recertify(lsrs_tf.certify(*model_and_images, **settings), 0.01, "runner_up")
-    assert again.against == "runner_up"
+    assert again.settings.against == "runner_up"
     np.testing.assert_array_equal(again.radii, expected.radii)
     np.testing.assert_array_equal(again.labels, expected.labels)
     assert (expected.radii > 0).any()
@@ -40,23 +42,22 @@ def test_against_the_runner_up_is_what_certify_gives(model_and_images):
 def test_runner_up_certifies_less_than_half_of_scattered_votes():
     counts = np.array([450, *[10] * 55])
     both = [
-        recertified(np.eye(56)[0], counts, 1000, 0.001, 0.5, 1.25, 0.01, against)
+        RadiusScale(0.5, 1.25, 0.01).proven(counts, 0, n=1000, alpha=0.001, against=against)
         for against in ("half", "runner_up")
     ]
-    assert both[0][:2] == (-1, 0.0)
-    assert both[1][0] == 0
+    assert both[0][0] == 0.0
     p_a = scipy.stats.beta.ppf(0.0005, 450, 551)
     p_b = scipy.stats.beta.ppf(1 - 0.0005, 11, 990)
     quantiles = scipy.stats.norm.ppf([p_a, p_b])
     expected = (0.25 * (quantiles[0] - quantiles[1]) - 0.01) / 1.25
-    assert both[1][1] <= expected
-    assert both[1][1] == pytest.approx(expected, rel=1e-8)
+    assert both[1][0] <= expected
+    assert both[1][0] == pytest.approx(expected, rel=1e-8)
 
 
 def test_samples_without_a_vote_may_be_the_runner_up():
     counts = np.array([450, 10, 10])
-    label, radius, _ = recertified(np.eye(3)[0], counts, 1000, 0.001, 0.5, 1.0, 0.0, "runner_up")
-    assert (label, radius) == (-1, 0.0)
+    radius, _ = RadiusScale(0.5, 1.0).proven(counts, 0, n=1000, alpha=0.001, against="runner_up")
+    assert radius == 0.0
 
 
 def test_sequential_votes_are_refused(model_and_images):

@@ -2,16 +2,18 @@ import numpy as np
 import pytest
 
 from lsrs_tf.certification import settings
+from lsrs_tf.certification.settings import Settings
+from lsrs_tf.statistics import confidence
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, 100.0, "5", None, True, 10**9 + 1, 2**63])
 def test_impossible_counts_are_refused(value):
     with pytest.raises(ValueError, match="`n0` must be a whole number"):
-        settings.checked_count(value, "n0")
+        confidence.checked_count(value, "n0")
 
 
 def test_numpy_integers_are_integers():
-    assert settings.checked_count(np.int32(5), "n") == 5
+    assert confidence.checked_count(np.int32(5), "n") == 5
     assert settings.checked_seed(np.int64(-5)) == -5
 
 
@@ -24,10 +26,10 @@ def test_impossible_seeds_are_refused(seed):
 @pytest.mark.parametrize("alpha", [None, "0.001", 0, 1, True, 1e-200])
 def test_impossible_alpha_is_refused(alpha):
     with pytest.raises(ValueError, match="alpha"):
-        settings.checked_certification_settings(100, 1000, alpha)
+        Settings(n0=100, n=1000, alpha=alpha)
 
 
 def test_fewest_samples_that_can_certify():
-    assert settings.checked_certification_settings(1, 10, 0.001) == (1, 10, 0.001)
+    assert Settings(n0=1, n=10, alpha=0.001).n == 10
     with pytest.raises(ValueError, match="Use n=10 or more"):
-        settings.checked_certification_settings(1, 9, 0.001)
+        Settings(n0=1, n=9, alpha=0.001)

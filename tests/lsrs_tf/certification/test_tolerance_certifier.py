@@ -1,25 +1,26 @@
-import types
-
 import numpy as np
 import pytest
 import scipy.stats
 
 import lsrs_tf
 from lsrs_tf import models
-from lsrs_tf.certification.planned_estimate import PlannedEstimate
-from lsrs_tf.certification.tolerance_certifier import ToleranceCertifier
+from lsrs_tf.certification.certifier import Certifier
+from lsrs_tf.certification.decisions import decisions
+from lsrs_tf.certification.settings import Settings
 from lsrs_tf.sampling import random_streams
 from lsrs_tf.statistics import confidence
+from lsrs_tf.statistics.radius_scale import RadiusScale
 from tests.simulated import pixel, threshold_model
 
-CLASSIFIER = types.SimpleNamespace(num_classes=2, lipschitz=1.0, sigma=0.25, radius_loss=0.0)
+SCALE = RadiusScale(0.25, 1.0)
 
 
 def _simulated(p, rng, n=5_000, alpha=0.05, tolerance=0.05):
     """A certificate from simulated votes of which class 1 gets the fraction p."""
-    estimate = PlannedEstimate(50, n, alpha, tolerance, CLASSIFIER, clean_label=1)
+    settings = Settings(method="sequential", tolerance=tolerance, n0=50, n=n, alpha=alpha)
+    estimate = decisions(settings, SCALE, num_classes=2)(1)
     while estimate.certificate() is None:
-        samples = estimate.wanted - estimate.taken
+        samples = estimate.missing
         hits = rng.binomial(samples, p)
         estimate.add(np.array([samples - hits, hits]), samples)
     return estimate.certificate()
@@ -53,16 +54,16 @@ def test_using_the_pilot_again_would_be_caught():
 def test_radius_is_about_within_the_tolerance(p):
     rng, n, alpha = np.random.default_rng(1), 50_000, 0.001
     found = [_simulated(p, rng, n, alpha) for _ in range(100)]
-    full = confidence.certified_radius(
-        confidence.lower_confidence_bound(round(p * n), n, alpha), 0.25, 1.0
-    )
+    full = SCALE.radius(confidence.lower_confidence_bound(round(p * n), n, alpha))
     assert np.mean([certificate.radius for certificate in found]) >= full - 0.05 * 1.3
     assert np.mean([certificate.samples for certificate in found]) < 0.75 * n
 
 
 def test_counts_are_those_of_the_fixed_sampler_and_disjoint_from_the_pilot():
     model = models.convnet(width=4, num_classes=3, sigma=0.5)
-    certifier = ToleranceCertifier(model, 0.05, n0=30, n=2_000, alpha=0.01, batch_size=64)
+    certifier = Certifier(
+        model, method="sequential", tolerance=0.05, n0=30, n=2_000, alpha=0.01, batch_size=64
+    )
     images = np.random.default_rng(0).uniform(size=(4, 8, 8, 1)).astype(np.float32)
     found = {key: value for key, value, _ in certifier.certify_each(enumerate(images))}
     for index, image in enumerate(images):
@@ -72,7 +73,7 @@ def test_counts_are_those_of_the_fixed_sampler_and_disjoint_from_the_pilot():
             image,
             certifier.classifier.encode(image),
             [(random_streams.SELECTION, 30), (random_streams.ESTIMATION, n)],
-            certifier.seed,
+            certifier.settings.seed,
         )
         np.testing.assert_array_equal(certificate.selection_counts, selection_counts)
         np.testing.assert_array_equal(certificate.counts, counts)
@@ -90,7 +91,7 @@ def test_certify_takes_a_tolerance():
     result = lsrs_tf.certify(
         model, images, n=20_000, method="sequential", tolerance=0.05, verbose=0
     )
-    assert (result.method, result.tolerance, result.target_radii) == ("sequential", 0.05, None)
+    assert (result.settings.tolerance, result.settings.target_radii) == (0.05, None)
     fixed = lsrs_tf.certify(model, images, n=20_000, verbose=0)
     # One estimate scatters more than the tolerance; the mean is tested above.
     assert np.all(result.radii >= fixed.radii - 0.12)

@@ -7,11 +7,11 @@ import pytest
 from experiments import datasets
 from experiments.certified_test_set import certify_test_images
 from lsrs_tf import models
-from lsrs_tf.certification.functions import make_certifier
+from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.records import reading
 from lsrs_tf.records.consistency import check, check_settings
 from lsrs_tf.records.record import Record
-from lsrs_tf.statistics.sequential import probability_needed
+from lsrs_tf.statistics.radius_scale import RadiusScale
 
 KINDS = {
     "fixed": {},
@@ -30,7 +30,7 @@ def files(tmp_path_factory):
     # Clear votes for class 3.
     logits.set_weights([logits.get_weights()[0], np.eye(10, dtype=np.float32)[3]])
     for name, kind in KINDS.items():
-        certifier = make_certifier(model, n0=10, n=300, alpha=0.01, batch_size=64, **kind)
+        certifier = Certifier(model, n0=10, n=300, alpha=0.01, batch_size=64, **kind)
         data = datasets.load("digits")
         path = folder / f"{name}.tsv"
         certify_test_images(certifier, model, data, path, "2/4", list(range(0, 60, 3)))
@@ -52,7 +52,7 @@ def _refused(record, match):
 
 def _row(radius, counts, samples, **extra):
     """A sequential row at sigma 0.25 that selected class 1, with p_lower as it should be."""
-    p0 = probability_needed(radius, 0.25, 1.0) if radius else 0.0
+    p0 = RadiusScale(0.25, 1.0).probability_needed(radius) if radius else 0.0
     settings = {
         "method": "sequential",
         "target_radii": "0.25,0.5",

@@ -10,7 +10,7 @@ import pytest
 from experiments import datasets
 from experiments.certified_test_set import certify_test_images
 from lsrs_tf import models
-from lsrs_tf.certification.functions import make_certifier
+from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.records import reading
 from lsrs_tf.records.journal import Journal
 
@@ -42,7 +42,7 @@ _PIECES = [
 def files(tmp_path_factory):
     folder, model, data = tmp_path_factory.mktemp("h"), models.convnet(width=4), None
     for name, kind in KINDS.items():
-        certifier = make_certifier(model, n0=10, n=300, alpha=0.01, batch_size=64, **kind)
+        certifier = Certifier(model, n0=10, n=300, alpha=0.01, batch_size=64, **kind)
         data = data or datasets.load("digits")
         certify_test_images(certifier, model, data, folder / name, "2/4", list(range(8)))
     return {name: (folder / name).read_bytes() for name in KINDS}

@@ -3,7 +3,7 @@ import pytest
 from experiments import certified_test_set, datasets
 from experiments.certified_test_set import certify_test_images
 from lsrs_tf import models
-from lsrs_tf.certification.functions import make_certifier
+from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.records import reading
 from lsrs_tf.records.merging import merge
 from tests.certification_files import file
@@ -18,7 +18,15 @@ def files(tmp_path_factory):
 
     def certify(name, indices, n=300):
         path, radii = folder / name, [0.05]
-        certifier = make_certifier(model, "sequential", radii, None, 10, n, 0.01, 0, 50)
+        certifier = Certifier(
+            model,
+            method="sequential",
+            target_radii=radii,
+            n0=10,
+            n=n,
+            alpha=0.01,
+            batch_size=50,
+        )
         certify_test_images(certifier, model, data, path, "2/4", indices)
         return path
 

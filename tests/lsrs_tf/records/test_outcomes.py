@@ -3,20 +3,23 @@ import itertools
 import numpy as np
 import pytest
 
-from lsrs_tf.certification.undecided import Undecided
+from lsrs_tf.certification.decisions import SequentialDecision
+from lsrs_tf.certification.settings import Settings
 from lsrs_tf.records.outcomes import can_end, possible_outcomes
-from lsrs_tf.statistics.sequential import probability_needed, sequential_test
+from lsrs_tf.statistics.radius_scale import RadiusScale
+from lsrs_tf.statistics.sequential import sequential_test
 
 RADII = (0.02, 0.1, 0.2)
 
 
 def _needed(radii):
-    return tuple(probability_needed(radius, 0.25, 1.0) for radius in radii)
+    return tuple(RadiusScale(0.25, 1.0).probability_needed(radius) for radius in radii)
 
 
 def _run(radii, tests, hits):
     """Returns (samples, certified, hits) of the tests of one image with these hits at the looks."""
-    image = Undecided(radii, tests, 1, 2, 0)
+    settings = Settings(method="sequential", target_radii=radii, n0=1, n=60, alpha=0.05)
+    image = SequentialDecision(settings, tests, 2, 0)
     image.add(np.array([1, 0]), 1)
     before = taken = 0
     for after, look in zip(hits, tests[0].looks.tolist(), strict=False):

@@ -77,6 +77,24 @@ def test_votes_of_others_make_no_table_fail(tmp_path):
     assert run.class_probabilities is None
 
 
+@pytest.mark.parametrize(
+    ("columns", "settings", "samples"),
+    [
+        (["method", "n"], ["fixed", 40], 40),
+        (["method", "n0", "samples"], ["sequential", 10, 60], 50),
+        (["method", "n0", "samples", "tolerance"], ["sequential", 10, 60, 0.1], 20),
+        ([], [], 20),
+    ],
+)
+def test_samples_without_a_vote_count_against_the_class(tmp_path, columns, settings, samples):
+    path = tmp_path / "file.tsv"
+    header = ["idx", "label", "predict", "radius", "correct", "time", *columns]
+    row = [0, 1, -1, 0.0, 0, 1.0, *settings]
+    lines = [[*header, "selection_counts", "counts"], [*row, "1,9", "8,12"]]
+    path.write_text("".join("\t".join(map(str, line)) + "\n" for line in lines))
+    np.testing.assert_allclose(read_run(path).class_probabilities, [12 / samples])
+
+
 def test_file_without_an_image_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no certified image"):
         read_run(file(tmp_path / "file.tsv", [], []))

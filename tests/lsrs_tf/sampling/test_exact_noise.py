@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import keras
@@ -177,7 +178,7 @@ def test_rounding_of_the_encoder_is_counted():
     assert set(false.labels) == {0, 1} and false.radii.min() > 1
     honest = lsrs_tf.certify(model, pair, n=1_000, noise="exact", verbose=0)
     np.testing.assert_array_equal(honest.labels, [-1, -1])
-    assert honest.radius_loss > 1
+    assert honest.scale.loss > 1
 
 
 def _pair_at_a_rounding():
@@ -287,14 +288,14 @@ def test_radius_is_lowered_by_the_rounding(method):
     if method == "sequential":
         settings.update(method=method, target_radii=[0.3])
     result = lsrs_tf.certify(model, images, noise="exact", **settings)
-    assert result.noise == "exact"
-    assert 0.001 < result.radius_loss < 0.005
+    assert result.settings.noise == "exact"
+    assert 0.001 < result.scale.loss < 0.005
     quantile = scipy.stats.norm.ppf(result.p_lower[0])
     if method == "fixed":
-        assert result.radii[0] == pytest.approx(0.25 * quantile - result.radius_loss, rel=1e-9)
+        assert result.radii[0] == pytest.approx(0.25 * quantile - result.scale.loss, rel=1e-9)
     else:
         assert result.radii[0] == 0.3
-        assert 0.25 * quantile - result.radius_loss >= 0.3
+        assert 0.25 * quantile - result.scale.loss >= 0.3
     assert result.radii[0] < 0.65
 
 
@@ -305,7 +306,7 @@ def test_false_certificates_stay_within_alpha():
     )
     wrong = 0
     for seed in range(runs):
-        certifier.seed = seed
+        certifier.settings = dataclasses.replace(certifier.settings, seed=seed)
         certificate = certifier.certify(pixel(0.25))
         wrong += certificate.label != -1
     assert scipy.stats.binomtest(wrong, runs, alpha, alternative="greater").pvalue > 1e-4

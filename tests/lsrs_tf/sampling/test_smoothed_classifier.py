@@ -112,7 +112,7 @@ def test_two_devices_count_what_one_counts(tmp_path):
 def test_identity_encoder_smooths_input_space():
     model = models.convnet(orthogonal_layers=0, width=4, sigma=0.3)
     classifier = SmoothedClassifier(model)
-    assert classifier.lipschitz == 1.0
+    assert classifier.radius_scale.lipschitz == 1.0
     assert classifier.latent_shape == classifier.image_shape == (8, 8, 1)
     image = _image()
     np.testing.assert_array_equal(classifier.latent(image), image)

@@ -8,6 +8,7 @@ import scipy.special
 import scipy.stats
 
 from lsrs_tf.statistics import confidence
+from lsrs_tf.statistics.radius_scale import RadiusScale
 from tests.oracles import binomial_tail, log_binomial_tail
 
 
@@ -62,7 +63,7 @@ def test_smallest_certifying_n_is_the_first_with_two_to_the_minus_n_below_alpha(
 def test_radius_is_below_the_exact_one_and_close(sigma, lipschitz):
     mpmath.mp.dps = 40
     for p in (0.5 + 1e-9, 0.501, 0.7, 0.99, 1 - 1e-9, 1 - 1e-15):
-        radius = confidence.certified_radius(p, sigma, lipschitz)
+        radius = RadiusScale(sigma, lipschitz).radius(p)
         quantile = mpmath.sqrt(2) * mpmath.erfinv(2 * mpmath.mpf(p) - 1)
         exact = mpmath.mpf(sigma) * quantile / mpmath.mpf(lipschitz)
         assert mpmath.mpf(radius) <= exact
@@ -71,13 +72,13 @@ def test_radius_is_below_the_exact_one_and_close(sigma, lipschitz):
 
 @pytest.mark.parametrize("p", [0.0, 0.5, math.nan, -1.0])
 def test_doubt_gives_no_radius(p):
-    assert confidence.certified_radius(p, 0.25, 1.0) == 0.0
+    assert RadiusScale(0.25, 1.0).radius(p) == 0.0
 
 
 def test_unanimous_votes_cap_the_radius():
     for n, cap in [(1_000, 2.46), (10_000, 3.20), (100_000, 3.81)]:
         p_lower = confidence.lower_confidence_bound(n, n, 0.001)
-        assert confidence.certified_radius(p_lower, 1.0, 1.0) == pytest.approx(cap, abs=0.005)
+        assert RadiusScale(1.0, 1.0).radius(p_lower) == pytest.approx(cap, abs=0.005)
 
 
 def test_float32_is_the_largest_below():
@@ -181,7 +182,7 @@ def test_impossible_counts_are_refused(count, n):
 )
 def test_radius_needs_sigma_and_lipschitz(sigma, lipschitz):
     with pytest.raises(ValueError, match="finite"):
-        confidence.certified_radius(0.9, sigma, lipschitz)
+        RadiusScale(sigma, lipschitz).radius(0.9)
 
 
 @pytest.mark.parametrize("alpha", [0.1, 0.01])
@@ -210,15 +211,15 @@ def test_runner_up_bounds_are_wrong_at_most_as_often_as_alpha_allows(alpha):
 def test_radius_against_is_below_the_exact_one_and_close(p_lower):
     mpmath.mp.dps = 40
     for p_upper in (1e-9, 0.01, 0.3, 0.45):
-        radius = confidence.certified_radius_against(p_lower, p_upper, 0.25, 4.1, 0.001)
+        radius = RadiusScale(0.25, 4.1, 0.001).radius_against(p_lower, p_upper)
         high, low = (
             mpmath.sqrt(2) * mpmath.erfinv(2 * mpmath.mpf(p) - 1) for p in (p_lower, p_upper)
         )
         exact = (mpmath.mpf(0.125) * (high - low) - mpmath.mpf(0.001)) / mpmath.mpf(4.1)
         assert mpmath.mpf(radius) <= exact
         assert mpmath.mpf(radius) >= exact * (1 - mpmath.mpf(10) ** -12)
-    assert confidence.certified_radius_against(p_lower, p_lower, 0.25, 1.0) == 0.0
-    assert confidence.certified_radius_against(p_lower, math.nan, 0.25, 1.0) == 0.0
+    assert RadiusScale(0.25, 1.0).radius_against(p_lower, p_lower) == 0.0
+    assert RadiusScale(0.25, 1.0).radius_against(p_lower, math.nan) == 0.0
 
 
 @pytest.mark.parametrize("counts", [[450, 440, 400], [700, -500, 0], [9]])

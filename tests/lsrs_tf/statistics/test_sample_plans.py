@@ -2,13 +2,12 @@ import numpy as np
 import pytest
 
 from lsrs_tf.statistics import confidence
+from lsrs_tf.statistics.radius_scale import RadiusScale
 from lsrs_tf.statistics.sample_plans import next_pilot, pilot_sizes, planned_samples
 
 
 def _radius(p, n):
-    return confidence.certified_radius(
-        confidence.lower_confidence_bound(round(p * n), n, 0.001), 1.0, 1.0
-    )
+    return RadiusScale(1.0, 1.0).radius(confidence.lower_confidence_bound(round(p * n), n, 0.001))
 
 
 @pytest.mark.parametrize("p", [0.51, 0.6, 0.9, 0.99, 0.999])

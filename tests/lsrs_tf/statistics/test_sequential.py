@@ -6,6 +6,7 @@ import pytest
 import scipy.stats
 
 from lsrs_tf.statistics import confidence, sequential
+from lsrs_tf.statistics.radius_scale import RadiusScale
 from lsrs_tf.statistics.sequential import outcome_probabilities, sequential_test
 
 
@@ -126,7 +127,7 @@ def test_looks_are_ascending_and_end_at_n():
 @pytest.mark.parametrize("lipschitz", [1.0, 1 + 1e-12, 4.1])
 def test_probability_needed_is_enough_for_the_radius(sigma, lipschitz):
     for radius in (0.01, 0.1, 0.25, 0.7):
-        p0 = sequential.probability_needed(radius, sigma, lipschitz)
+        p0 = RadiusScale(sigma, lipschitz).probability_needed(radius)
         if p0 < 1 - 1e-9:
             exact = scipy.stats.norm.cdf(radius * lipschitz / sigma)
             assert exact <= p0 <= exact + 1e-11

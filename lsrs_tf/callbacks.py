@@ -1,21 +1,16 @@
+"""Callbacks for Keras' `fit`."""
+
 import keras
 import numpy as np
 
 from lsrs_tf.certification.functions import certify
 from lsrs_tf.certification.images import number_of_images
-from lsrs_tf.certification.sequential_certifier import checked_target_radii
-from lsrs_tf.certification.settings import (
-    checked_certification_settings,
-    checked_count,
-    checked_seed,
-)
+from lsrs_tf.certification.settings import Settings
 from lsrs_tf.evaluation.metrics import certified_accuracy
-
-# Samples that select the class, as in `lsrs_tf.certify`.
-_SELECTION = 100
+from lsrs_tf.statistics.confidence import checked_count
 
 
-class CertifiedAccuracyCallback(keras.callbacks.Callback):
+class CertifiedAccuracy(keras.callbacks.Callback):
     """Reports certified accuracy during `fit`, as `certified_accuracy_0.25` and so on in the logs.
 
     Sequential tests with few samples make it cheap: what they certify is certified, with error
@@ -33,15 +28,15 @@ class CertifiedAccuracyCallback(keras.callbacks.Callback):
         seed: int, seed of the noise.
     """
 
-    def __init__(self, images, labels, radii, n=1_000, alpha=0.001, every_epochs=1, seed=0):
+    def __init__(self, images, labels, radii, *, n=1_000, alpha=0.001, every_epochs=1, seed=0):
         super().__init__()
         self._images, self._labels = images, np.asarray(labels)
         # Batches do not tell how many there are before they have been read.
         self._check_labels(number_of_images(images))
-        self._radii = checked_target_radii(radii)
-        self._n0, self._n, self._alpha = checked_certification_settings(_SELECTION, n, alpha)
+        settings = Settings(method="sequential", target_radii=radii, n=n, alpha=alpha, seed=seed)
+        self._radii = settings.target_radii
+        self._settings = {"n": settings.n, "alpha": settings.alpha, "seed": settings.seed}
         self._every_epochs = checked_count(every_epochs, "every_epochs")
-        self._seed = checked_seed(seed)
 
     def on_epoch_end(self, epoch, logs=None):
         """Certifies the images, and adds the accuracies to the logs."""
@@ -50,13 +45,10 @@ class CertifiedAccuracyCallback(keras.callbacks.Callback):
         result = certify(
             self.model,
             self._images,
-            n0=self._n0,
-            n=self._n,
-            alpha=self._alpha,
-            seed=self._seed,
-            verbose=0,
             method="sequential",
             target_radii=self._radii,
+            **self._settings,
+            verbose=0,
         )
         self._check_labels(len(result.labels))
         correct = result.labels == self._labels
@@ -68,6 +60,6 @@ class CertifiedAccuracyCallback(keras.callbacks.Callback):
         of_each = images is None or self._labels.shape == (images,)
         if self._labels.ndim != 1 or not self._labels.size or not of_each:
             raise ValueError(
-                "CertifiedAccuracyCallback needs one label for each image, and at least one image. "
+                "CertifiedAccuracy needs one label for each image, and at least one image. "
                 f"Received: {images} images, labels of shape {self._labels.shape}"
             )

@@ -1,6 +1,7 @@
 import numpy as np
 
-from lsrs_tf.certification.undecided import Undecided
+from lsrs_tf.certification.decisions import SequentialDecision
+from lsrs_tf.certification.settings import Settings
 from lsrs_tf.sampling.random_streams import ESTIMATION, SELECTION
 from lsrs_tf.statistics.sequential import SequentialTest
 
@@ -10,17 +11,23 @@ def _test(p0, certify_from, give_up_to):
     return SequentialTest(p0, 0.01, looks, np.array(certify_from), np.array(give_up_to))
 
 
+def _decision(tests):
+    radii = [0.1, 0.2][: len(tests)]
+    settings = Settings(method="sequential", target_radii=radii, n0=5, n=30)
+    return SequentialDecision(settings, tests, 2, clean_label=1)
+
+
 def _after(tests, hits_at_looks):
-    undecided = Undecided([0.1, 0.2][: len(tests)], tests, 5, 2, clean_label=1)
-    assert (undecided.purpose, undecided.wanted) == (SELECTION, 5)
-    undecided.add(np.array([0, 5]), 5)
-    assert (undecided.purpose, undecided.wanted) == (ESTIMATION, 10)
+    decision = _decision(tests)
+    assert (decision.purpose, decision.wanted) == (SELECTION, 5)
+    decision.add(np.array([0, 5]), 5)
+    assert (decision.purpose, decision.wanted) == (ESTIMATION, 10)
     before = 0
     for hits in hits_at_looks:
-        assert undecided.certificate() is None
-        undecided.add(np.array([10 - (hits - before), hits - before]), 10)
+        assert decision.certificate() is None
+        decision.add(np.array([10 - (hits - before), hits - before]), 10)
         before = hits
-    return undecided.certificate()
+    return decision.certificate()
 
 
 LOW = _test(0.6, [10, 18, 26], [3, 12, -1])
@@ -55,7 +62,7 @@ def test_a_decision_is_kept():
 
 
 def test_part_of_a_look_decides_nothing():
-    undecided = Undecided([0.1], [LOW], 5, 2, clean_label=1)
-    undecided.add(np.array([0, 5]), 5)
-    undecided.add(np.array([0, 7]), 7)
-    assert undecided.certificate() is None and undecided.wanted - undecided.taken == 3
+    decision = _decision([LOW])
+    decision.add(np.array([0, 5]), 5)
+    decision.add(np.array([0, 7]), 7)
+    assert decision.certificate() is None and decision.missing == 3

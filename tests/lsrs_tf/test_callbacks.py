@@ -5,7 +5,7 @@ import tensorflow as tf
 
 import lsrs_tf
 from lsrs_tf import models
-from lsrs_tf.evaluation.certified_accuracy_callback import CertifiedAccuracyCallback
+from lsrs_tf.callbacks import CertifiedAccuracy
 
 
 def _data(count):
@@ -21,7 +21,7 @@ def test_reports_what_certify_certifies():
     model.compile(
         keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
-    callback = CertifiedAccuracyCallback(images[:10], labels[:10], [0.1, 0.3], every_epochs=2)
+    callback = CertifiedAccuracy(images[:10], labels[:10], [0.1, 0.3], every_epochs=2)
     history = model.fit(images, labels, epochs=4, verbose=0, callbacks=[callback]).history
     assert len(history["certified_accuracy_0.1"]) == len(history["certified_accuracy_0.3"]) == 2
     result = lsrs_tf.certify(
@@ -48,7 +48,7 @@ def test_reports_what_certify_certifies():
 def test_impossible_arguments_are_refused(arguments, message):
     images, labels = _data(4)
     with pytest.raises(ValueError, match=message):
-        CertifiedAccuracyCallback(**{"images": images, "labels": labels, "radii": 0.1, **arguments})
+        CertifiedAccuracy(**{"images": images, "labels": labels, "radii": 0.1, **arguments})
 
 
 def test_takes_images_as_certify_does():
@@ -57,7 +57,7 @@ def test_takes_images_as_certify_does():
     dataset = tf.data.Dataset.from_tensor_slices((images, labels))
     logs = [{} for _ in range(4)]
     for given, log in zip((images, list(images), dataset, dataset.batch(4)), logs, strict=True):
-        callback = CertifiedAccuracyCallback(given, labels, 0.05)
+        callback = CertifiedAccuracy(given, labels, 0.05)
         callback.set_model(model)
         callback.on_epoch_end(0, log)
     assert len(logs[0]) == 1 and all(log == logs[0] for log in logs)
@@ -66,7 +66,7 @@ def test_takes_images_as_certify_does():
 def test_labels_that_do_not_match_batches_are_noticed_when_they_are_read():
     images, labels = _data(6)
     batches = tf.data.Dataset.from_tensor_slices(images).batch(4)
-    callback = CertifiedAccuracyCallback(batches, labels[:5], 0.05)
+    callback = CertifiedAccuracy(batches, labels[:5], 0.05)
     callback.set_model(models.convnet(width=4, num_classes=2, sigma=0.25))
     with pytest.raises(ValueError, match="6 images, labels of shape"):
         callback.on_epoch_end(0, {})
@@ -76,4 +76,4 @@ def test_images_without_an_end_are_refused_at_once():
     images, labels = _data(4)
     for given in (iter(images), tf.data.Dataset.from_tensor_slices(images).repeat()):
         with pytest.raises(ValueError, match="come to an end"):
-            CertifiedAccuracyCallback(given, labels, 0.1)
+            CertifiedAccuracy(given, labels, 0.1)
