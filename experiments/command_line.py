@@ -13,7 +13,7 @@ flags.DEFINE_boolean("debug", False, "Show the traceback of an error.")
 
 
 def run(main):
-    """Parses flags and runs `main(argv)`; errors that a user can mend end without a traceback.
+    """Parses flags and runs `main(argv)`; errors that a user can fix end without a traceback.
 
     Args:
         main: function of the arguments that are left after the flags.

@@ -44,13 +44,13 @@ class RunDirectory:
             FileExistsError: if the folder holds a run of other settings.
         """
         if not (self.model.exists() or self.checkpoints.exists()):
-            # Nothing has been trained yet: a mistyped flag can be mended.
+            # Nothing has been trained yet: a mistyped flag can be fixed.
             with written_whole(self._settings) as path:
                 path.write_text(json.dumps(settings, indent=2) + "\n")
             return
         if not self._settings.is_file():
             raise FileExistsError(
-                f"{self.path} holds a model but no settings.json, so that nobody can tell how it "
+                f"{self.path} holds a model but no settings.json, so that it is unknown how it "
                 "was trained. Choose another --output_dir."
             )
         before = self.settings()

@@ -7,7 +7,7 @@ may be defined by several commands in one process.
 from absl import flags
 
 from lsrs_tf.certification.settings import AGAINST, METHODS
-from lsrs_tf.sampling.noise_models import NOISE_MODELS
+from lsrs_tf.sampling.noise import NOISE_MODELS
 
 # So that --help shows the flags as those of the command that asks for them.
 flags.disclaim_key_flags()

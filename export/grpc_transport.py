@@ -2,7 +2,7 @@ import grpc
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from export.serving_error import ServingError
+from export.answers import ServingError
 from export.warmup import predict_request
 
 # A batch of large images is more than gRPC's 4 MiB.

@@ -3,7 +3,7 @@ import http
 import numpy as np
 import requests
 
-from export.serving_error import ServingError
+from export.answers import ServingError
 
 _CODES = {
     http.HTTPStatus.BAD_REQUEST: "INVALID_ARGUMENT",
@@ -57,7 +57,7 @@ class RestTransport:
             raise ServingError("UNAVAILABLE", f"no server at {self._url}: {error}") from error
         except requests.exceptions.InvalidJSONError as error:
             raise ServingError(
-                "INVALID_ARGUMENT", "JSON cannot carry NaN or infinity; use gRPC, or mend the input"
+                "INVALID_ARGUMENT", "JSON cannot carry NaN or infinity; use gRPC, or fix the input"
             ) from error
         if response.status_code != http.HTTPStatus.OK:
             code = _CODES.get(response.status_code, f"HTTP_{response.status_code}")

@@ -12,7 +12,7 @@ shape, or of different lengths, are errors.
 import numpy as np
 import tensorflow as tf
 
-from export import graph_confidence, graph_prediction
+from export import graph_confidence
 from lsrs_tf.sampling import random_streams
 from lsrs_tf.sampling.votes import votes_of
 from lsrs_tf.statistics import confidence
@@ -43,7 +43,7 @@ class Signatures:
         self.max_n = max_n
         self.radii = radius_tests.radii.tolist()
         self._p_lower, self._radius = _certificates(certifier)
-        self._least_majority = graph_prediction.least_majorities(
+        self._least_majority = graph_confidence.least_majorities(
             predict_n, certifier.settings.alpha
         )
 
@@ -235,7 +235,7 @@ class Signatures:
 
     def _predict_one(self, image, seed):
         (votes,) = self._count(image, seed, [(random_streams.PREDICTION, self.predict_n)])
-        label = graph_prediction.predicted_label(votes, self._least_majority)
+        label = graph_confidence.predicted_label(votes, self._least_majority)
         return label, tf.cast(votes, tf.int32)
 
     def _certify_one(self, image, seed):

@@ -16,8 +16,11 @@ if _keras.backend.backend() != "tensorflow":
 from lsrs_tf import callbacks, layers, models  # noqa: E402  (the backend is checked first)
 from lsrs_tf.certification.certificate import CertificationResult  # noqa: E402
 from lsrs_tf.certification.certifier import Certifier  # noqa: E402
-from lsrs_tf.certification.functions import certify, predict  # noqa: E402
-from lsrs_tf.certification.recertification import recertify  # noqa: E402
+from lsrs_tf.certification.functions import (  # noqa: E402
+    certify,
+    predict,
+    recertify,  # noqa: E402
+)
 from lsrs_tf.lipschitz import lipschitz_bound, lipschitz_report  # noqa: E402
 from lsrs_tf.version import __version__  # noqa: E402
 

@@ -46,8 +46,8 @@ def nodes_in_order(model):
         List of (layer, input tensors, output tensors).
 
     Raises:
-        ValueError: if an operation is not a layer, or a layer was called with arguments beside its
-            inputs (`training=True`, say), because then it does not behave as the layer alone.
+        ValueError: if an operation is not a layer, or a layer was called with more than its inputs
+            (`training=True`, say), because then it does not behave as the layer alone.
     """
     calls = []
     for depth in sorted(model._nodes_by_depth, reverse=True):
@@ -58,7 +58,7 @@ def nodes_in_order(model):
                     f"({type(node.operation).__name__}), which is not a layer: nothing is known "
                     "about its Lipschitz constant. Use layers only in an encoder."
                 )
-            # Keras notes the default training=False of a layer as if somebody had given it.
+            # Keras notes the default training=False of a layer as if it had been given.
             given = {
                 name: value
                 for name, value in node.arguments.kwargs.items()

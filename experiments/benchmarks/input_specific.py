@@ -2,7 +2,7 @@
 
 Source: Chen et al., "Input-Specific Robustness Certification for Randomized Smoothing" (2022). A
 pilot gives an interval of the probability of a class; the fewest samples are taken whose radius is
-nowhere in this interval further than a tolerance below that of the most samples. Mended here: the
+nowhere in this interval further than a tolerance below that of the most samples. Fixed here: the
 pilot's samples are not those of the estimate, which otherwise would not be one at alpha.
 """
 

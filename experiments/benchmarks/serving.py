@@ -17,9 +17,9 @@ from absl import flags
 from experiments import command_line
 from experiments.benchmarks import benchmark_flags
 from experiments.benchmarks.measuring import interleaved_medians
+from export.answers import ServingError
 from export.client import Client
 from export.saved_model_file import read_signatures
-from export.serving_error import ServingError
 
 flags.DEFINE_string("grpc", None, "Address of the gRPC interface, such as localhost:8500.")
 flags.DEFINE_string("rest", None, "Address of the REST interface, such as http://localhost:8501.")

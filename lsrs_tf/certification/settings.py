@@ -6,7 +6,7 @@ import numbers
 
 import numpy as np
 
-from lsrs_tf.sampling.noise_models import noise_model
+from lsrs_tf.sampling.noise import noise_model
 from lsrs_tf.statistics import confidence
 
 METHODS = ("fixed", "sequential")

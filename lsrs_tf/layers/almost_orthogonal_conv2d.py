@@ -3,8 +3,7 @@ import tensorflow as tf
 
 from lsrs_tf.layers.lipschitz_conv2d import LipschitzConv2D
 from lsrs_tf.layers.weighted_layer import without_large_values
-from lsrs_tf.numerics.correlation import absolute_correlations
-from lsrs_tf.numerics.spectrum import kernel_spectrum
+from lsrs_tf.numerics.spectrum import absolute_correlations, kernel_spectrum
 
 # Kernels of values below about 1e-10 are not rescaled to the full norm, so that gradients are
 # finite in float32, also at zero.

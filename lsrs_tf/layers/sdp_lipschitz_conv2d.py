@@ -4,8 +4,7 @@ import tensorflow as tf
 from lsrs_tf.layers.lipschitz_conv2d import LipschitzConv2D
 from lsrs_tf.layers.weighted_layer import scale_of_large, without_large_values
 from lsrs_tf.numerics import complex_pairs
-from lsrs_tf.numerics.correlation import absolute_correlations
-from lsrs_tf.numerics.spectrum import kernel_spectrum
+from lsrs_tf.numerics.spectrum import absolute_correlations, kernel_spectrum
 
 # The least T. Where the kernel of a hidden channel is shorter than about 1e-6 it changes the output
 # the less, the shorter it is: a kernel of zeros passes the image through whatever its bias is, and

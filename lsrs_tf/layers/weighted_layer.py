@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lsrs_tf.numerics import xla
+from lsrs_tf.numerics import precision
 
 # Far above the values of any kernel that was trained, and far below the root of what float32 holds.
 LARGEST_VALUE = 1e6
@@ -42,7 +42,7 @@ class WeightedLayer(keras.layers.Layer):
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.bias_constraint = keras.constraints.get(bias_constraint)
-        self.supports_jit = xla.worthwhile()
+        self.supports_jit = precision.xla_is_worthwhile()
 
     def add_kernel(self, shape, name="kernel"):
         """Creates and returns a weight with the kernel's initializer, regularizer, constraint."""

@@ -5,11 +5,11 @@ import numpy as np
 
 from lsrs_tf.lipschitz import bounded_by_encoder
 from lsrs_tf.models.freezing import freeze_encoder
-from lsrs_tf.numerics import xla
+from lsrs_tf.numerics import precision
 
 
 def checked_sigma(sigma):
-    """Returns sigma, or raises if it is no standard deviation that float32 noise can have."""
+    """Returns sigma, or raises if it is not a standard deviation that float32 noise can have."""
     number = isinstance(sigma, numbers.Real) and not isinstance(sigma, bool)
     with np.errstate(over="ignore"):
         rounded = np.float32(sigma) if number else np.float32(0)
@@ -65,7 +65,7 @@ class LatentSmoothingModel(keras.Model):
         self.sigma = float(checked_sigma(sigma))
         # Of standard deviation 1, because Keras' layer takes none above that.
         self.noise = keras.layers.GaussianNoise(1.0)
-        self.supports_jit = xla.worthwhile()
+        self.supports_jit = precision.xla_is_worthwhile()
         if encoder.built and head.built:
             self.built = True
             # What `build` would record, and Keras' exports read. It is not called, because it would

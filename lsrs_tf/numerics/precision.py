@@ -82,3 +82,12 @@ def _halves(values):
     rounded = tf.bitwise.bitwise_and(bits + (1 << (_DROPPED_BITS - 1)), -(1 << _DROPPED_BITS))
     high = tf.bitcast(rounded, tf.float32)
     return high, values - high
+
+
+def xla_is_worthwhile():
+    """Returns whether XLA pays here: on a GPU, not on a CPU.
+
+    Keras compiles a training step with XLA when every layer says it supports it. On a CPU the
+    transforms run several times slower inside XLA than outside it.
+    """
+    return bool(tf.config.list_physical_devices("GPU"))

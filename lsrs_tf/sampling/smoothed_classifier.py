@@ -2,9 +2,9 @@ import tensorflow as tf
 
 from lsrs_tf.lipschitz import lipschitz_report
 from lsrs_tf.models.latent_smoothing import checked_sigma, smoothed_parts
-from lsrs_tf.numerics import xla
+from lsrs_tf.numerics import precision
 from lsrs_tf.sampling import votes
-from lsrs_tf.sampling.noise_models import noise_model
+from lsrs_tf.sampling.noise import noise_model
 from lsrs_tf.sampling.random_streams import SELECTION, shared_stream
 from lsrs_tf.sampling.random_streams import stream as noise_stream
 from lsrs_tf.sampling.replicas import check_replicas
@@ -75,7 +75,7 @@ class SmoothedClassifier:
             self.noise.radius_loss(self.lipschitz_report.rounding_error),
         )
         self.num_classes = checked_num_classes(self._head, self.latent_shape, self.batch_size)
-        jit_compile = xla.worthwhile() if jit_compile is None else jit_compile
+        jit_compile = precision.xla_is_worthwhile() if jit_compile is None else jit_compile
         # XLA computes quantiles less accurately than the proof of exact noise allows.
         self.sample_votes = tf.function(
             self._sample_votes, jit_compile=jit_compile and self.noise.compiles
@@ -84,7 +84,7 @@ class SmoothedClassifier:
             self._votes_of_chunk, jit_compile=jit_compile and self.noise.compiles
         )
         self._votes_of_rows = tf.function(self._head_votes, jit_compile=jit_compile)
-        # Traced here and once, so that TensorFlow does not warn of tracing when somebody makes
+        # Traced here and once, so that TensorFlow does not warn of tracing when a program makes
         # several classifiers.
         image = tf.TensorSpec(self.image_shape, tf.float32)
         latent = tf.TensorSpec(self.latent_shape, tf.float32)

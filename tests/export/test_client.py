@@ -11,8 +11,8 @@ import pytest
 import requests
 
 import lsrs_tf
+from export.answers import ServingError
 from export.client import Client
-from export.serving_error import ServingError
 from tests.export.conftest import SETTINGS
 
 # Where a real server is to be tested: the binary, or the addresses of one that serves the export.

@@ -78,3 +78,32 @@ def test_float32_is_the_largest_below():
     values = np.array([0.0, 0.1, 0.5, 1e-30, *np.random.default_rng(0).uniform(0, 3, 1000)])
     below = graph_confidence.float32_below(tf.constant(values)).numpy()
     np.testing.assert_array_equal(below, [confidence.float32_below(value) for value in values])
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.001])
+def test_label_of_all_votes_is_that_of_the_original(alpha):
+    n = 24
+    least = graph_confidence.least_majorities(n, alpha)
+    votes = np.array(
+        [
+            (first, second, third)
+            for first in range(n + 1)
+            for second in range(n + 1 - first)
+            for third in range(n + 1 - first - second)
+        ]
+    )
+    found = tf.map_fn(
+        lambda row: graph_confidence.predicted_label(row, least), tf.constant(votes, tf.int64)
+    )
+    expected = [confidence.predicted_label(row, n, alpha) for row in votes]
+    np.testing.assert_array_equal(found, expected)
+    assert set(expected) == {-1, 0, 1, 2}
+
+
+def test_least_majorities_are_the_least():
+    least = graph_confidence.least_majorities(120, 0.001)
+    for total, first in enumerate(least.tolist()):
+        if first <= total:
+            assert confidence.majority_is_significant(first, total - first, 0.001)
+        if 0 < first <= total + 1:
+            assert not confidence.majority_is_significant(first - 1, total - first + 1, 0.001)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from lsrs_tf import layers, lipschitz_bound
 from lsrs_tf.models.freezing import freeze_encoder
 from lsrs_tf.numerics import precision
-from lsrs_tf.numerics.correlation import absolute_correlations
+from lsrs_tf.numerics.spectrum import absolute_correlations
 from tests.oracles import circular_convolution, jacobian, singular_values
 
 

@@ -1,8 +1,7 @@
 import numpy as np
 
 from experiments.benchmarks import serving
-from export.answers import Certificates
-from export.serving_error import ServingError
+from export.answers import Certificates, ServingError
 
 
 class _Served:

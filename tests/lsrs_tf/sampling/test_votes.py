@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from lsrs_tf.sampling import random_streams, votes
-from lsrs_tf.sampling.float32_noise import Float32Noise
+from lsrs_tf.sampling.noise import Float32Noise
 
 
 def test_doubtful_rows_vote_for_no_class():

@@ -1,3 +1,5 @@
+"""The kinds of noise: customary in float32, and exact on a grid."""
+
 import math
 
 import numpy as np
@@ -20,6 +22,51 @@ _WIDENING = 4.0
 _SMALLEST_TAIL = 1024
 # The largest quantile that can occur: ndtri(2^-53) is -8.21.
 _LARGEST_QUANTILE = 8.3
+
+
+class Float32Noise:
+    """Gaussian noise in float32, as it is customary.
+
+    Its rounding, that of the latent and that of their sum are not in the certificates.
+
+    Args:
+        sigma: float above 0, standard deviation.
+        latent_shape: tuple, the static shape of one latent.
+
+    Attributes:
+        name: 'float32'.
+        compiles: bool, whether draws may be compiled by XLA.
+        sigma: float, the standard deviation as the noise has it.
+    """
+
+    name = "float32"
+    compiles = True
+
+    def __init__(self, sigma, latent_shape):
+        self.sigma = float(np.float32(sigma))
+        self._latent_shape = latent_shape
+
+    def prepared(self, latent):
+        """Returns a float64 latent as the float32 one that noise is added to."""
+        return tf.cast(latent, tf.float32)
+
+    def draw(self, stream, first, samples):
+        """Draws samples `first` to `first + samples - 1` of a stream.
+
+        Args:
+            stream: uint64 tensor [3], see `random_streams.stream`.
+            first: int64 scalar tensor, number of the first sample.
+            samples: int or int64 scalar tensor, how many.
+
+        Returns:
+            (noise float32 [samples, *latent shape], usable bool [samples]).
+        """
+        normal = random_streams.standard_normal(stream, first, samples, self._latent_shape)
+        return self.sigma * normal, tf.ones(tf.shape(normal)[:1], tf.bool)
+
+    def radius_loss(self, encoder_error):
+        """Returns by how much a radius in the latent is lowered: not at all."""
+        return 0.0
 
 
 class ExactNoise:
@@ -140,3 +187,13 @@ class ExactNoise:
             encoder_error: float, bound of the encoder's rounding in the L2 norm.
         """
         return (math.sqrt(self._size) * self.step + 2 * encoder_error) * (1 + 1e-12)
+
+
+NOISE_MODELS = {"float32": Float32Noise, "exact": ExactNoise}
+
+
+def noise_model(name):
+    """Returns the class of a kind of noise, or raises if there is none of that name."""
+    if not isinstance(name, str) or name not in NOISE_MODELS:
+        raise ValueError(f"`noise` must be one of {', '.join(NOISE_MODELS)}. Received: {name!r}")
+    return NOISE_MODELS[name]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lsrs_tf.numerics.correlation import absolute_correlations
+from lsrs_tf.numerics.spectrum import absolute_correlations
 
 
 @pytest.mark.parametrize("kernel_size", [(1, 1), (2, 2), (3, 3), (4, 1), (2, 5)])

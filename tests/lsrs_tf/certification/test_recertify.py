@@ -6,7 +6,7 @@ import scipy.stats
 
 import lsrs_tf
 from lsrs_tf import models
-from lsrs_tf.certification.recertification import recertify
+from lsrs_tf.certification.functions import recertify
 from lsrs_tf.statistics.radius_scale import RadiusScale
 
 

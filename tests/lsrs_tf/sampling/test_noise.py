@@ -13,7 +13,7 @@ from lsrs_tf import models
 from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.layers import GroupSort, SDPLipschitzConv2D, Standardization
 from lsrs_tf.sampling import random_streams
-from lsrs_tf.sampling.exact_noise import ExactNoise
+from lsrs_tf.sampling.noise import ExactNoise
 from tests.simulated import pixel, threshold_model
 
 
