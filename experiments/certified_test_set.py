@@ -3,11 +3,10 @@
 import pathlib
 import re
 
-from tqdm import tqdm
-
 from experiments.datasets import fingerprint_of
 from lsrs_tf.certification.images import checked_image
 from lsrs_tf.models.fingerprint import fingerprint
+from lsrs_tf.progress import progress
 from lsrs_tf.records.journal import Journal
 
 
@@ -101,7 +100,7 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
         missing = [index for index in indices if index not in file.done]
         classifier.warm_up()
         about = {}
-        certificates = tqdm(
+        certificates = progress(
             certifier.certify_each(_checked(missing, data, classifier.image_shape, about)),
             desc="certify",
             unit="image",

@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+import sys
 
 import keras
 
@@ -120,6 +121,8 @@ def fit(model, train, epochs, directory, initial_epoch, steps_per_epoch):
         initial_epoch=initial_epoch,
         shuffle=False,
         steps_per_epoch=steps_per_epoch,
+        # A bar in a terminal, a line for each epoch in a log.
+        verbose=1 if sys.stdout.isatty() else 2,
         callbacks=[
             StopOnDivergence(),
             keras.callbacks.TensorBoard(directory / "tensorboard"),

@@ -1,7 +1,6 @@
 """Tables and pictures of certification files."""
 
 import csv
-import io
 import pathlib
 
 import numpy as np
@@ -12,6 +11,7 @@ from lsrs_tf.evaluation.metrics import (
     exact_certified_accuracy,
 )
 from lsrs_tf.evaluation.plots import plot_certified_accuracy, plot_class_probabilities
+from lsrs_tf.evaluation.tables import markdown_table, rounded_down
 from lsrs_tf.files import written_whole
 from lsrs_tf.records.reading import IN_A_FOLDER
 from lsrs_tf.records.summary import UNKNOWN, read_run
@@ -30,8 +30,7 @@ def paper_table(runs):
     noisy samples and the number of images stand next to the paper's.
     """
     header, *rows = _paper_rows(runs)
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    return markdown_table(header, rows)
 
 
 def _paper_rows(runs):
@@ -57,10 +56,12 @@ def _paper_rows(runs):
                 run.defense,
                 run.sigma,
                 run.replaced,
-                _floor(exact_average_certified_radius(run.radii, run.correct), 3),
+                rounded_down(exact_average_certified_radius(run.radii, run.correct), 3),
                 _percent(run, 0.0, 2),
                 UNKNOWN if run.seconds is None else f"{run.seconds:.3f}",
-                UNKNOWN if run.clean_accuracy is None else _floor(100 * run.clean_accuracy, 2),
+                UNKNOWN
+                if run.clean_accuracy is None
+                else rounded_down(100 * run.clean_accuracy, 2),
                 f"{100 * abstained:.2f}",
                 UNKNOWN if run.samples is None else f"{run.samples.mean():.0f}",
                 str(len(run.records)),
@@ -80,14 +81,17 @@ def radius_table(runs, step=0.25):
     """
     largest = max(run.radii.max() for run in runs)
     grid = _grid(largest, step, _MOST_COLUMNS)
-    lines = [
-        "| certified accuracy (%) at radius | " + " | ".join(f"{at:.2f}" for at in grid) + " |",
-        "|---" * (len(grid) + 1) + "|",
-    ]
-    for name, run in _distinct_names(runs).items():
-        cells = [_percent(run, at, 1) for at in grid]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return markdown_table(
+        ["certified accuracy (%) at radius", *(f"{at:.2f}" for at in grid)],
+        [
+            [name, *(_percent(run, at, 1) for at in grid)]
+            for name, run in _distinct_names(runs).items()
+        ],
+    )
+
+
+def _two_places(share):
+    return rounded_down(100 * share, 2)
 
 
 def _grid(largest, step, most):
@@ -104,13 +108,7 @@ def _grid(largest, step, most):
 
 
 def _percent(run, at, places):
-    return _floor(100 * exact_certified_accuracy(run.radii, run.correct, at), places)
-
-
-def _floor(value, places):
-    """Returns a fraction, at least 0, as a decimal of so many places that is not above it."""
-    whole = value * 10**places // 1
-    return f"{whole // 10**places}.{whole % 10**places:0{places}d}"
+    return rounded_down(100 * exact_certified_accuracy(run.radii, run.correct, at), places)
 
 
 def write_report(paths, directory):
@@ -136,12 +134,8 @@ def write_report(paths, directory):
     )
     with written_whole(directory / "certified_accuracy.png") as path:
         figure.savefig(path, dpi=150)
-    with written_whole(directory / "certified_accuracy.csv") as path:
-        path.write_text(_csv(runs))
-    with written_whole(directory / "summary.csv") as path:
-        text_of_rows = io.StringIO()
-        csv.writer(text_of_rows, lineterminator="\n").writerows(_paper_rows(runs))
-        path.write_text(text_of_rows.getvalue())
+    _write_csv(directory / "certified_accuracy.csv", _curves(runs))
+    _write_csv(directory / "summary.csv", _paper_rows(runs))
     pictures = "![Certified accuracy, with bands of 95 %](certified_accuracy.png)\n"
     shares = {
         name: run.class_probabilities
@@ -157,17 +151,21 @@ def write_report(paths, directory):
     return text
 
 
-def _csv(runs, step=0.05):
+def _curves(runs, step=0.05):
     """Certified accuracies at radii, rounded down, with the bounds of their 95 % intervals."""
-    lines = ["run,radius,certified_accuracy,lower,upper\n"]
+    rows = [["run", "radius", "certified_accuracy", "lower", "upper"]]
     largest = max(run.radii.max() for run in runs)
     for name, run in _distinct_names(runs).items():
         for at in _grid(largest, step, _MOST_LINES).round(10):
-            accuracy = _floor(exact_certified_accuracy(run.radii, run.correct, at), 6)
+            accuracy = rounded_down(exact_certified_accuracy(run.radii, run.correct, at), 6)
             lower, upper = certified_accuracy_interval(run.radii, run.correct, at)
-            quoted = name.replace('"', '""')
-            lines.append(f'"{quoted}",{at:g},{accuracy},{lower:.6f},{upper:.6f}\n')
-    return "".join(lines)
+            rows.append([name, f"{at:g}", accuracy, f"{lower:.6f}", f"{upper:.6f}"])
+    return rows
+
+
+def _write_csv(path, rows):
+    with written_whole(path) as unfinished, unfinished.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _distinct_names(runs):

@@ -1,11 +1,13 @@
 """What a version is, for people and for programs: `assets.extra/model_card.json` and `.md`."""
 
+import fractions
 import importlib.metadata
 import json
 
 import tensorflow as tf
 
 from export.saved_model_file import read_signatures
+from lsrs_tf.evaluation.tables import markdown_table, rounded_down
 from lsrs_tf.models.fingerprint import fingerprint
 from lsrs_tf.version import __version__
 
@@ -22,6 +24,10 @@ _SECTIONS = (
     "input",
     "certificates",
 )
+_SHARES = {
+    "clean_accuracy": "accuracy without noise (no certificate)",
+    "abstained": "abstentions",
+}
 _UNITS = {
     "images": "pixels in [0, 1]",
     "latents": "latent, as from `encode`",
@@ -142,9 +148,20 @@ def _markdown(card):
     for key in _SECTIONS:
         if key not in card:
             continue
-        lines += [f"## {key.replace('_', ' ').capitalize()}", "", *_lines(card[key]), ""]
-    lines += ["## Signatures", "", "| signature | inputs | outputs |", "|---|---|---|"]
-    for name, tensors in card["signatures"].items():
+        lines += [f"## {key.replace('_', ' ').capitalize()}", ""]
+        lines += [_measurements(card[key]), ""] if "measured" in key else [*_lines(card[key]), ""]
+    lines += ["## Signatures", "", _signature_table(card["signatures"])]
+    lines += ["Units:", "", *(f"- `{name}`: {unit}" for name, unit in _UNITS.items()), ""]
+    if card["needs_xla"]:
+        lines += ["The server must have XLA switched on.", ""]
+    lines += [f"Fingerprint of the model: `{card['fingerprint']}`.", ""]
+    lines += [f"Made with {', '.join(f'{k} {v}' for k, v in card['versions'].items())}.", ""]
+    return "\n".join(lines)
+
+
+def _signature_table(signatures):
+    rows = []
+    for name, tensors in signatures.items():
         sides = (
             "; ".join(
                 f"`{tensor}` {about['dtype']} {about['shape']}"
@@ -152,13 +169,28 @@ def _markdown(card):
             ).replace("None", "B")
             for side in ("inputs", "outputs")
         )
-        lines.append(f"| {name} | {' | '.join(sides)} |")
-    lines += ["", "Units:", "", *(f"- `{name}`: {unit}" for name, unit in _UNITS.items()), ""]
-    if card["needs_xla"]:
-        lines += ["The server must have XLA switched on.", ""]
-    lines += [f"Fingerprint of the model: `{card['fingerprint']}`.", ""]
-    lines += [f"Made with {', '.join(f'{k} {v}' for k, v in card['versions'].items())}.", ""]
-    return "\n".join(lines)
+        rows.append([name, *sides])
+    return markdown_table(["signature", "inputs", "outputs"], rows)
+
+
+def _measurements(measured):
+    """Returns a table of what was measured, rounded down, and the settings of it."""
+    rows = [["test images", _text(measured.get("images", "unknown"))]]
+    for radius, share in measured.get("certified_accuracy", {}).items():
+        rows.append([f"certified accuracy at radius {radius}", _percent(share)])
+    for name, text in _SHARES.items():
+        if name in measured:
+            rows.append([text, _percent(measured[name])])
+    if "average_certified_radius" in measured:
+        radius = rounded_down(measured["average_certified_radius"], 3)
+        rows.append(["average certified radius (ACR)", radius])
+    table = markdown_table(["measurement", "value"], rows)
+    settings = measured.get("settings", {})
+    return f"{table}\nSettings: {_text(settings)}." if settings else table
+
+
+def _percent(share):
+    return f"{rounded_down(100 * fractions.Fraction(str(share)), 1)} %"
 
 
 def _lines(value):

@@ -3,12 +3,12 @@
 import dataclasses
 
 import numpy as np
-from tqdm import tqdm
 
 from lsrs_tf.certification.certificate import CertificationResult
 from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.certification.images import each_image, number_of_images
 from lsrs_tf.certification.settings import checked_seed
+from lsrs_tf.progress import progress
 from lsrs_tf.sampling.random_streams import PREDICTION
 from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
 from lsrs_tf.statistics import confidence
@@ -200,4 +200,4 @@ def recertify(result, alpha, against="half"):
 
 
 def _with_progress(entries, total, name, verbose):
-    return tqdm(entries, total=total, desc=name, unit="image", disable=not verbose)
+    return progress(entries, total=total, desc=name, unit="image", shown=bool(verbose))

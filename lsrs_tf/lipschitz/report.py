@@ -1,8 +1,7 @@
 import dataclasses
 
-from tqdm import tqdm
-
 from lsrs_tf.lipschitz.layer_bound import LayerBound
+from lsrs_tf.progress import progress
 
 # Bounds that take fewer seconds show no progress.
 _SHOWN_AFTER = 10
@@ -26,7 +25,7 @@ class ReportRows:
 
     def __init__(self):
         self._rows = []
-        self._progress = tqdm(desc="bound", unit="layer", delay=_SHOWN_AFTER, leave=False)
+        self._progress = progress(desc="bound", unit="layer", delay=_SHOWN_AFTER, leave=False)
 
     def __enter__(self):
         return self

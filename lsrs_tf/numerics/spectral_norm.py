@@ -10,9 +10,9 @@ import math
 import numpy as np
 import scipy.linalg
 import scipy.sparse.linalg
-from tqdm import tqdm
 
 from lsrs_tf.numerics.rounding import UNIT_ROUNDOFF, round_up
+from lsrs_tf.progress import progress
 
 # Up to this size all eigenvalues are computed, of many matrices at once; above it only the largest.
 _SMALL = 128
@@ -73,7 +73,7 @@ def of_many(groups, perturbation=0.0, count=None):
         as `of_matrices`.
     """
     limit, slack, smallest, factorization = 0.0, 0.0, math.inf, 0.0
-    shown = tqdm(groups, desc="norm", total=count, delay=_SHOWN_AFTER, leave=False)
+    shown = progress(groups, desc="norm", total=count, delay=_SHOWN_AFTER, leave=False)
     for matrices in shown:
         size = min(matrices.shape[-2:])
         factorization = _factorization(size)

@@ -1,6 +1,6 @@
 import json
 
-from export.model_card import _PROMISED, changes_from_version_before
+from export.model_card import _PROMISED, _measurements, changes_from_version_before
 from lsrs_tf.models.fingerprint import fingerprint
 from lsrs_tf.version import __version__
 from tests.export.conftest import ABOUT
@@ -35,3 +35,26 @@ def test_changes_of_what_clients_rely_on_are_told(tmp_path):
         (folder / "model_card.json").write_text(json.dumps(card))
     assert changes_from_version_before(tmp_path / "10") == ["alpha 0.01, now 0.05"]
     assert changes_from_version_before(tmp_path / "2") == []
+
+
+def test_measurements_are_told_in_rounded_figures():
+    measured = {
+        "images": 360,
+        "certified_accuracy": {"0.00": 0.9722222222222222, "0.25": 0.5},
+        "average_certified_radius": 0.48199,
+        "abstained": 0.0111,
+        "settings": {"n": "5000", "sigma": "0.25"},
+    }
+    lines = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in _measurements(measured).splitlines()
+    ]
+    for row in (
+        ["test images", "360"],
+        ["certified accuracy at radius 0.00", "97.2 %"],
+        ["certified accuracy at radius 0.25", "50.0 %"],
+        ["abstentions", "1.1 %"],
+        ["average certified radius (ACR)", "0.481"],
+    ):
+        assert row in lines
+    assert "Settings: n 5000, sigma 0.25." in _measurements(measured)
