@@ -42,6 +42,17 @@ def lipschitz_bound(layer_or_model, input_shape=None):
     Raises:
         ValueError: if a layer is unknown, a subclass of a known one, not built, or has weights that
             are not finite. The message names it.
+
+    Example:
+        >>> encoder = keras.Sequential(
+        ...     [
+        ...         keras.Input((8, 8, 3)),
+        ...         keras.layers.Rescaling(0.5),
+        ...         keras.layers.MaxPooling2D(2),
+        ...     ]
+        ... )
+        >>> lipschitz_bound(encoder)
+        0.5
     """
     return lipschitz_report(layer_or_model, input_shape).bound
 
