@@ -50,7 +50,7 @@ def freeze_encoder(encoder, input_shape=None):
     frozen = keras.Model(_one_or_all(inputs), _one_or_all(outputs), name=encoder.name)
     for layer, copy in copies.values():
         try:
-            _copy_weights(layer, copy)
+            _frozen(layer).filled(layer, copy)
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(
                 f"The transform of layer '{layer.name}' cannot be evaluated: its gain or its "
@@ -94,7 +94,7 @@ def _frozen_call(layer, inputs, copies):
         )
     # A layer that is used several times has one copy, used as often.
     if id(layer) not in copies:
-        copies[id(layer)] = (layer, _float64_copy(layer))
+        copies[id(layer)] = (layer, _frozen(layer).made(layer))
     copy = copies[id(layer)][1]
     return copy(inputs if type(layer) in MERGES else _one_or_all(inputs))
 
@@ -103,8 +103,46 @@ def _one_or_all(tensors):
     return tensors[0] if len(tensors) == 1 else tensors
 
 
-def _float64_copy(layer):
-    if _is_stored(layer):
+class _Frozen:
+    """How a layer becomes part of a frozen encoder: as itself, in float64.
+
+    One object for each kind of layer; the exact class decides, because a subclass may do something
+    else than its transform says.
+    """
+
+    @staticmethod
+    def made(layer):
+        """Returns the copy, without its weights."""
+        copy = type(layer).from_config({**layer.get_config(), "dtype": "float64"})
+        # A function of one's own comes back as Keras' function of the same name.
+        if getattr(copy, "activation", None) is not getattr(layer, "activation", None):
+            raise ValueError(
+                f"The activation of layer '{layer.name}' ({type(layer).__name__}) cannot be "
+                "frozen, because it is not what Keras makes of its name. "
+                f"Received: {layer.activation!r}. Use a function of keras.activations, or put the "
+                "layer into the head."
+            )
+        return copy
+
+    @staticmethod
+    def filled(layer, copy):
+        """Gives the copy, which has been built, the weights of the layer."""
+        copy.set_weights(layer.get_weights())
+
+
+class _FrozenModel(_Frozen):
+    @staticmethod
+    def made(layer):
+        return freeze_encoder(layer)
+
+    @staticmethod
+    def filled(layer, copy):
+        """Does nothing: the copy came with its weights."""
+
+
+class _FrozenSpectrum(_Frozen):
+    @staticmethod
+    def made(layer):
         return layers.SpectralConv2D(
             layer.filters,
             strides=layer.strides,
@@ -113,11 +151,29 @@ def _float64_copy(layer):
             name=layer.name,
             dtype="float64",
         )
-    if type(layer) is layers.OrthogonalDense:
+
+    @staticmethod
+    def filled(layer, copy):
+        copy.spectrum.assign(layer.spectrum("float64"))
+        _fill_bias(layer, copy)
+
+
+class _FrozenMatrix(_Frozen):
+    @staticmethod
+    def made(layer):
         return layers.FixedDense(
             layer.units, use_bias=layer.use_bias, name=layer.name, dtype="float64"
         )
-    if type(layer) is layers.ConvexResidual:
+
+    @staticmethod
+    def filled(layer, copy):
+        copy.kernel.assign(layer.orthogonal_kernel("float64"))
+        _fill_bias(layer, copy)
+
+
+class _FrozenResidual(_Frozen):
+    @staticmethod
+    def made(layer):
         shape = layer.get_build_config()["input_shape"]
         return layers.ConvexResidual(
             freeze_encoder(layer.branch, shape),
@@ -125,41 +181,32 @@ def _float64_copy(layer):
             name=layer.name,
             dtype="float64",
         )
-    if is_sequential(layer) or is_functional(layer):
-        return freeze_encoder(layer)
-    copy = type(layer).from_config({**layer.get_config(), "dtype": "float64"})
-    # A function of one's own comes back as Keras' function of the same name.
-    if getattr(copy, "activation", None) is not getattr(layer, "activation", None):
-        raise ValueError(
-            f"The activation of layer '{layer.name}' ({type(layer).__name__}) cannot be frozen: it "
-            f"is not what Keras makes of its name. Received: {layer.activation!r}. Use a function "
-            "of keras.activations, or put the layer into the head."
-        )
-    return copy
 
-
-def _copy_weights(layer, frozen):
-    if _is_stored(layer):
-        frozen.spectrum.assign(layer.spectrum("float64"))
-        if layer.use_bias:
-            frozen.bias.assign(keras.ops.cast(layer.bias, "float64"))
-    elif type(layer) is layers.OrthogonalDense:
-        frozen.kernel.assign(layer.orthogonal_kernel("float64"))
-        if layer.use_bias:
-            frozen.bias.assign(keras.ops.cast(layer.bias, "float64"))
-    elif type(layer) is layers.ConvexResidual:
+    @staticmethod
+    def filled(layer, copy):
         # Branch and shortcut arrived frozen, weights and all.
-        frozen.logit.assign(keras.ops.cast(layer.logit, "float64"))
-    elif not (is_sequential(layer) or is_functional(layer)):
-        frozen.set_weights(layer.get_weights())
+        copy.logit.assign(keras.ops.cast(layer.logit, "float64"))
 
 
-def _is_stored(layer):
-    """Returns whether a frozen encoder stores the spectrum of a layer.
+def _fill_bias(layer, copy):
+    if layer.use_bias:
+        copy.bias.assign(keras.ops.cast(layer.bias, "float64"))
 
-    Large ones are evaluated anew for every image, by columns: beside the noisy passes of the head
-    that costs nothing, and a network for large images would not fit into memory.
-    """
-    # The exact class decides: a subclass may do something else than its spectrum says.
-    linear = set(layers.PARAMETRIZATIONS.values()) - {layers.SDPLipschitzConv2D}
-    return type(layer) in linear and not layer.spectrum_is_large("float64")
+
+# Layers with a spectrum, but for that whose activation is inside.
+_LINEAR = frozenset(layers.PARAMETRIZATIONS.values()) - {layers.SDPLipschitzConv2D}
+_KINDS = {
+    layers.OrthogonalDense: _FrozenMatrix,
+    layers.ConvexResidual: _FrozenResidual,
+}
+
+
+def _frozen(layer):
+    """Returns how a layer is frozen."""
+    if is_sequential(layer) or is_functional(layer):
+        return _FrozenModel
+    # Large spectra are evaluated anew for every image, by columns: next to the noisy passes of the
+    # head that costs nothing, and a network for large images would not fit into memory.
+    if type(layer) in _LINEAR and not layer.spectrum_is_large("float64"):
+        return _FrozenSpectrum
+    return _KINDS.get(type(layer), _Frozen)
