@@ -101,7 +101,7 @@ def test_certify_takes_a_tolerance():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"tolerance": 0.05}, "belongs to `method='sequential'`"),
+        ({"tolerance": 0.05}, "goes with `method='sequential'`"),
         ({"tolerance": 0.05, "method": "sequential", "target_radii": 0.1}, "not both"),
         ({"tolerance": 0.0, "method": "sequential"}, "above 0"),
         ({"tolerance": "x", "method": "sequential"}, "above 0"),
