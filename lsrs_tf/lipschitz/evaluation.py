@@ -16,6 +16,7 @@ import math
 import numpy as np
 
 from lsrs_tf.numerics.rounding import UNIT_ROUNDOFF
+from lsrs_tf.numerics.spectral_norm import largest_frobenius_norm
 
 _SMALLEST_NORMAL = 2.0**-1022
 # A square of twice this is still far from overflowing, so that no intermediate value does.
@@ -181,7 +182,7 @@ def absolute_norm_of_spectrum(matrices):
         matrices: complex array [..., rows, columns].
     """
     absolute = np.abs(matrices.real) + np.abs(matrices.imag)
-    frobenius = math.sqrt(2) * float(np.linalg.norm(matrices, axis=(-2, -1)).max(initial=0.0))
+    frobenius = math.sqrt(2) * largest_frobenius_norm(matrices)
     return min(frobenius, _schur(absolute))
 
 
@@ -208,8 +209,7 @@ def absolute_norm_of_kernel(kernel, groups):
 def _absolute_norm(absolute):
     # What overflows is the larger of both.
     with np.errstate(over="ignore"):
-        frobenius = float(np.linalg.norm(absolute, axis=(-2, -1)).max(initial=0.0))
-        return min(frobenius, _schur(absolute))
+        return min(largest_frobenius_norm(absolute), _schur(absolute))
 
 
 def _schur(absolute):
