@@ -199,9 +199,10 @@ def _check_end(record, row, header):
     """Raises if the end of the last row, which has no line break, may have been cut off."""
     if not row[-1]:
         raise ValueError(f"column {header[-1]} is empty")
-    if header[-1] != "counts" or not record.has_votes:
+    votes = record.votes
+    if header[-1] != "counts" or votes is None:
         return
     samples, n0, n = (record.value(name) for name in ("samples", "n0", "n"))
     expected = n if samples is None or n0 is None else samples - n0
-    if expected is not None and record.votes[1].sum() != expected:
+    if expected is not None and votes[1].sum() != expected:
         raise ValueError("it has fewer votes than samples")

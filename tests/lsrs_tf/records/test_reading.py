@@ -79,6 +79,13 @@ def test_own_last_line_is_read_whole_or_refused(tmp_path, end):
             _read(tmp_path / "file", fewer)
 
 
+def test_last_line_may_say_that_votes_are_unknown(tmp_path):
+    names = ["n", "selection_counts", "counts"]
+    text = file(tmp_path / "file", names, [(0, 0, 0, 0.25, 1.0, [100, "-", "-"])]).read_text()
+    (record,) = _read(tmp_path / "file", text.rstrip("\n"))
+    assert record.votes is None
+
+
 def test_columns_are_found_by_name(tmp_path):
     header = "note\ttime\tcorrect\tp\tidx\tradius\tlabel\tpredict\tp_lower"
     line = "a b\t0:00:01\t1\t.5\t4\t0.25\t2\t2\t0.9"
