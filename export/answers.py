@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,8 +15,8 @@ class Predictions:
         votes: int32 [images, classes].
     """
 
-    label: np.ndarray
-    votes: np.ndarray
+    label: NDArray[np.int64]
+    votes: NDArray[np.int32]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +28,8 @@ class CleanPredictions:
         logits: float32 [images, classes].
     """
 
-    label: np.ndarray
-    logits: np.ndarray
+    label: NDArray[np.int64]
+    logits: NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +44,11 @@ class Certificates:
         samples: int32 [images], noisy samples taken, 0 where the row was refused.
     """
 
-    label: np.ndarray
-    radius: np.ndarray
-    p_lower: np.ndarray
-    votes: np.ndarray
-    samples: np.ndarray
+    label: NDArray[np.int64]
+    radius: NDArray[np.float32]
+    p_lower: NDArray[np.float32]
+    votes: NDArray[np.int32]
+    samples: NDArray[np.int32]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,9 +61,9 @@ class RobustLabels:
         samples: int32 [images], noisy samples taken, 0 where the row was refused.
     """
 
-    robust: np.ndarray
-    label: np.ndarray
-    samples: np.ndarray
+    robust: NDArray[np.bool_]
+    label: NDArray[np.int64]
+    samples: NDArray[np.int32]
 
 
 class ServingError(OSError):
@@ -77,6 +78,6 @@ class ServingError(OSError):
         code: str.
     """
 
-    def __init__(self, code, message):
+    def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code

@@ -4,11 +4,16 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from export import session_program
 from export.saved_model_file import read_functions
+from export.signatures import Signatures
+from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.sampling import random_streams
 from lsrs_tf.statistics import confidence
 
@@ -16,7 +21,7 @@ _ROWS, _SAMPLES, _ALPHA = 2, 300, 0.01
 _MANY = 10_000
 
 
-def refuse_compiled_functions(version):
+def refuse_compiled_functions(version: pathlib.Path) -> None:
     """Raises if a SavedModel holds functions that only XLA can run, or Python code.
 
     Args:
@@ -40,7 +45,7 @@ def refuse_compiled_functions(version):
         )
 
 
-def check_export(version, certifier, signatures):
+def check_export(version: pathlib.Path, certifier: Certifier, signatures: Signatures) -> None:
     """Loads an export as the server does, and compares its answers with this process.
 
     Args:
@@ -106,7 +111,7 @@ def check_export(version, certifier, signatures):
         _same(f"answers of {name} to a refused row", answers[name]["label"][-1], -1)
 
 
-def _check_table(answers, certifier):
+def _check_table(answers: Mapping[str, NDArray[Any]], certifier: Certifier) -> None:
     """Compares the radii of `certify` with those of its own votes, whose noise was fresh."""
     for label, radius, votes in zip(
         *(answers[name][:-1] for name in ("label", "radius", "votes")), strict=True
@@ -118,7 +123,7 @@ def _check_table(answers, certifier):
             _same("radii", radius, confidence.float32_below(expected))
 
 
-def _same(what, found, expected):
+def _same(what: str, found: ArrayLike, expected: ArrayLike) -> None:
     if not np.array_equal(found, np.asarray(expected)):
         raise ArithmeticError(
             f"The export gives other {what} than this process, so that its certificates would not "
@@ -126,7 +131,9 @@ def _same(what, found, expected):
         )
 
 
-def ask(version, requests):
+def ask(
+    version: pathlib.Path, requests: Mapping[str, Mapping[str, NDArray[Any]]]
+) -> dict[str, dict[str, NDArray[Any]]]:
     """Returns the answers of a SavedModel in a process of its own, without this package.
 
     Args:
@@ -141,14 +148,12 @@ def ask(version, requests):
     """
     with tempfile.TemporaryDirectory() as folder:
         asked, answered = (pathlib.Path(folder) / name for name in ("asked.npz", "answered.npz"))
-        np.savez(
-            asked,
-            **{
-                f"{signature}/{name}": value
-                for signature, inputs in requests.items()
-                for name, value in inputs.items()
-            },
-        )
+        arrays: dict[str, Any] = {
+            f"{signature}/{name}": value
+            for signature, inputs in requests.items()
+            for name, value in inputs.items()
+        }
+        np.savez(asked, **arrays)
         ended = subprocess.run(
             [sys.executable, session_program.__file__, str(version), str(asked), str(answered)],
             capture_output=True,
@@ -160,9 +165,9 @@ def ask(version, requests):
                 f"{version} does not load or run as in TensorFlow Serving: "
                 f"{ended.stderr.strip().splitlines()[-1]}"
             )
-        answers = {}
-        with np.load(answered) as arrays:
-            for key in arrays.files:
+        answers: dict[str, dict[str, NDArray[Any]]] = {}
+        with np.load(answered) as found:
+            for key in found.files:
                 signature, name = key.split("/")
-                answers.setdefault(signature, {})[name] = arrays[key]
+                answers.setdefault(signature, {})[name] = found[key]
     return answers

@@ -6,8 +6,10 @@ original itself.
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from lsrs_tf.statistics import confidence
+from lsrs_tf.statistics.radius_scale import RadiusScale
 
 # TensorFlow's incomplete beta function is off by a few 1e-9, relatively, for up to a million
 # samples (an inverse of it, as in tfp.math.betaincinv, fails unseen where alpha is tiny). The
@@ -22,7 +24,7 @@ _RADIUS_MARGIN = 1e-8
 LARGEST_N = 1_000_000
 
 
-def lower_confidence_bound(count, n, alpha):
+def lower_confidence_bound(count: tf.Tensor, n: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
     """Returns lower bounds of probabilities, each of which fails with probability at most alpha.
 
     The one-sided Clopper-Pearson bound, rounded down.
@@ -51,7 +53,7 @@ def lower_confidence_bound(count, n, alpha):
     return tf.where(hits > 0, low * (1.0 - _BOUND_MARGIN), 0.0)
 
 
-def certified_radius(p_lower, scale):
+def certified_radius(p_lower: tf.Tensor, scale: RadiusScale) -> tf.Tensor:
     """Returns certified L2 radii in input space, rounded down; 0.0 means abstention.
 
     Args:
@@ -69,14 +71,14 @@ def certified_radius(p_lower, scale):
     return tf.where(certain, tf.maximum(lowered, 0.0), 0.0)
 
 
-def float32_below(value):
+def float32_below(value: tf.Tensor) -> tf.Tensor:
     """Returns the largest float32 numbers that are not above float64 numbers of at least 0."""
     nearest = tf.cast(value, tf.float32)
     below = tf.math.nextafter(nearest, tf.constant(-1.0))
     return tf.where(tf.cast(nearest, tf.float64) <= value, nearest, below)
 
 
-def least_majorities(n, alpha):
+def least_majorities(n: int, alpha: float) -> NDArray[np.int64]:
     """Returns the least votes that lead significantly, for every sum of the two leaders' votes.
 
     Args:
@@ -99,7 +101,28 @@ def least_majorities(n, alpha):
     return np.array(least, np.int64)
 
 
-def predicted_label(votes, least_majority):
+def certificates_of_hits(
+    n: int, alpha: float, scale: RadiusScale
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Returns lower bound and radius for every number of hits from 0 to n, rounded down.
+
+    They are the very numbers of `lsrs_tf.certify`.
+
+    Args:
+        n: int, samples.
+        alpha: float in (0, 1).
+        scale: `RadiusScale`.
+    """
+    p_lower = np.zeros(n + 1, np.float32)
+    radius = np.zeros(n + 1, np.float32)
+    for hits in range(n + 1):
+        bound = confidence.lower_confidence_bound(hits, n, alpha)
+        p_lower[hits] = confidence.float32_below(bound)
+        radius[hits] = confidence.float32_below(scale.radius(bound))
+    return p_lower, radius
+
+
+def predicted_label(votes: tf.Tensor, least_majority: NDArray[np.int64]) -> tf.Tensor:
     """Returns the class that leads significantly, or -1; see `confidence.predicted_label`.
 
     Args:

@@ -1,5 +1,9 @@
+from collections.abc import Mapping
+from typing import Any
+
 import grpc
 import tensorflow as tf
+from numpy.typing import NDArray
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from export.answers import ServingError
@@ -17,7 +21,7 @@ class GrpcTransport:
         model: str, the model's name on the server.
     """
 
-    def __init__(self, target, model):
+    def __init__(self, target: str, model: str) -> None:
         if "://" in target:
             raise ValueError(f"The address must be like 'localhost:8500'. Received: {target!r}")
         self._model = model
@@ -30,7 +34,9 @@ class GrpcTransport:
         )
         self._service = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
-    def predict(self, signature, inputs, timeout):
+    def predict(
+        self, signature: str, inputs: Mapping[str, NDArray[Any]], timeout: float
+    ) -> dict[str, NDArray[Any]]:
         """Asks a signature.
 
         Args:
@@ -48,9 +54,9 @@ class GrpcTransport:
         try:
             response = self._service.Predict(request, timeout=timeout)
         except grpc.RpcError as error:
-            raise ServingError(error.code().name, error.details()) from error
+            raise ServingError(error.code().name, error.details() or "no reason given") from error
         return {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
 
-    def close(self):
+    def close(self) -> None:
         """Closes the channel."""
         self._channel.close()

@@ -3,11 +3,17 @@
 import fractions
 import importlib.metadata
 import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
 from export.saved_model_file import read_signatures
+from export.signatures import Signatures
+from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.evaluation.tables import markdown_table, rounded_down
+from lsrs_tf.models import LatentSmoothingModel
 from lsrs_tf.models.fingerprint import fingerprint
 from lsrs_tf.version import __version__
 
@@ -44,7 +50,15 @@ _UNITS = {
 }
 
 
-def write_model_card(version, name, model, certifier, signatures, xla, about):
+def write_model_card(
+    version: pathlib.Path,
+    name: str,
+    model: LatentSmoothingModel,
+    certifier: Certifier,
+    signatures: Signatures,
+    xla: bool,
+    about: Mapping[str, Any],
+) -> None:
     """Writes the card of a version.
 
     Args:
@@ -63,13 +77,13 @@ def write_model_card(version, name, model, certifier, signatures, xla, about):
     (folder / "model_card.md").write_text(_markdown(card))
 
 
-def read_model_card(version):
+def read_model_card(version: pathlib.Path) -> dict[str, Any] | None:
     """Returns the card of a version as a dict, or None if it has none."""
     path = version / "assets.extra" / "model_card.json"
     return json.loads(path.read_text()) if path.is_file() else None
 
 
-def changes_from_version_before(version):
+def changes_from_version_before(version: pathlib.Path) -> list[str]:
     """Returns what clients of a server should know of a new version, as a list of texts.
 
     Args:
@@ -81,9 +95,9 @@ def changes_from_version_before(version):
         if path.name.isdecimal() and int(path.name) < int(version.name)
     ]
     old = read_model_card(version.parent / str(max(before))) if before else None
-    if old is None:
-        return []
     new = read_model_card(version)
+    if old is None or new is None:
+        return []
     settings = [(old["certificates"], new["certificates"], name) for name in _PROMISED]
     settings += [(old, new, name) for name in ("input", "classes")]
     return [
@@ -93,7 +107,15 @@ def changes_from_version_before(version):
     ]
 
 
-def _card(version, name, model, certifier, signatures, xla, about):
+def _card(
+    version: pathlib.Path,
+    name: str,
+    model: LatentSmoothingModel,
+    certifier: Certifier,
+    signatures: Signatures,
+    xla: bool,
+    about: Mapping[str, Any],
+) -> dict[str, Any]:
     classifier = certifier.classifier
     report = classifier.lipschitz_report
     return {
@@ -132,7 +154,7 @@ def _card(version, name, model, certifier, signatures, xla, about):
     }
 
 
-def _tensors(tensors):
+def _tensors(tensors: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {
         name: {
             "dtype": tf.as_dtype(info.dtype).name,
@@ -143,7 +165,7 @@ def _tensors(tensors):
     }
 
 
-def _markdown(card):
+def _markdown(card: Mapping[str, Any]) -> str:
     lines = [f"# {card['name']}", ""]
     for key in _SECTIONS:
         if key not in card:
@@ -193,13 +215,13 @@ def _percent(share):
     return f"{rounded_down(100 * fractions.Fraction(str(share)), 1)} %"
 
 
-def _lines(value):
+def _lines(value: object) -> list[str]:
     if isinstance(value, dict):
         return [f"- {key.replace('_', ' ')}: {_text(entry)}" for key, entry in value.items()]
     return [_text(value)]
 
 
-def _text(value):
+def _text(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_text(entry)}" for key, entry in value.items())
     if isinstance(value, list) and len(value) > _LONG:

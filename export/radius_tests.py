@@ -1,9 +1,13 @@
+from collections.abc import Collection
+
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
+from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.sampling import random_streams
 from lsrs_tf.statistics import confidence
-from lsrs_tf.statistics.sequential import sequential_test
+from lsrs_tf.statistics.sequential import SequentialTest, sequential_test
 
 _LEVELS = 64
 # Radii that people ask for.
@@ -28,7 +32,7 @@ class RadiusTests:
         ValueError: if one of the radii cannot be certified with n samples.
     """
 
-    def __init__(self, certifier, radii=()):
+    def __init__(self, certifier: Certifier, radii: Collection[float] = ()) -> None:
         self._certifier = certifier
         self._classifier = certifier.classifier
         self.radii = _ladder(certifier, radii)
@@ -37,11 +41,13 @@ class RadiusTests:
         self._certify_from = np.stack([test.certify_from for test in tests])
         self._give_up_to = np.stack([test.give_up_to for test in tests])
 
-    def _test(self, radius):
+    def _test(self, radius: float) -> SequentialTest:
         p0 = self._classifier.radius_scale.probability_needed(radius)
         return sequential_test(p0, self._certifier.settings.n, self._certifier.settings.alpha)
 
-    def settle(self, image, latent, seed, radius):
+    def settle(
+        self, image: tf.Tensor, latent: tf.Tensor, seed: tf.Tensor, radius: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Tests whether the label of one image is certain up to a radius.
 
         Args:
@@ -95,7 +101,7 @@ class RadiusTests:
         return robust, label, tf.cast(samples + n0, tf.int32)
 
 
-def _ladder(certifier, radii):
+def _ladder(certifier: Certifier, radii: Collection[float]) -> NDArray[np.float64]:
     """Returns ascending radii from near 0 to the largest that n samples can certify."""
     settings = certifier.settings
     # A little less than what unanimous votes prove; a number that a request can name.

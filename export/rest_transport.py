@@ -1,11 +1,14 @@
 import http
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import requests
+from numpy.typing import NDArray
 
 from export.answers import ServingError
 
-_CODES = {
+_CODES: dict[int, str] = {
     http.HTTPStatus.BAD_REQUEST: "INVALID_ARGUMENT",
     http.HTTPStatus.NOT_FOUND: "NOT_FOUND",
     http.HTTPStatus.GATEWAY_TIMEOUT: "DEADLINE_EXCEEDED",
@@ -23,12 +26,14 @@ class RestTransport:
         model: str, the model's name on the server.
     """
 
-    def __init__(self, url, model):
+    def __init__(self, url: str, model: str) -> None:
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"The address must be like 'http://localhost:8501'. Received: {url!r}")
         self._url = f"{url.rstrip('/')}/v1/models/{model}:predict"
 
-    def predict(self, signature, inputs, timeout):
+    def predict(
+        self, signature: str, inputs: Mapping[str, NDArray[Any]], timeout: float
+    ) -> dict[str, NDArray[Any]] | NDArray[Any]:
         """Asks a signature.
 
         Args:
@@ -67,11 +72,11 @@ class RestTransport:
             return {name: np.asarray(value) for name, value in outputs.items()}
         return np.asarray(outputs)
 
-    def close(self):
+    def close(self) -> None:
         """Does nothing: every request has a connection of its own."""
 
 
-def _message(response):
+def _message(response: requests.Response) -> str:
     try:
         return response.json()["error"]
     except (ValueError, KeyError, TypeError):

@@ -1,8 +1,11 @@
 """Writes versions of SavedModels that are either whole and checked, or not there."""
 
+import os
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -15,25 +18,27 @@ from export.serving_files import write_serving_files
 from export.signatures import Signatures
 from export.warmup import write_warmup
 from lsrs_tf.certification.certifier import Certifier
+from lsrs_tf.certification.settings import NoiseName
+from lsrs_tf.models import LatentSmoothingModel
 from lsrs_tf.statistics.confidence import checked_count
 
 
 def export_saved_model(
-    model,
-    directory,
+    model: LatentSmoothingModel,
+    directory: str | os.PathLike[str],
     *,
-    sigma=None,
-    n0=100,
-    n=100_000,
-    alpha=0.001,
-    batch_size=256,
-    noise="float32",
-    predict_n=1_000,
-    max_n=None,
-    radii=(),
-    xla=False,
-    about=None,
-):
+    sigma: float | None = None,
+    n0: int = 100,
+    n: int = 100_000,
+    alpha: float = 0.001,
+    batch_size: int = 256,
+    noise: NoiseName = "float32",
+    predict_n: int = 1_000,
+    max_n: int | None = None,
+    radii: Collection[float] = (),
+    xla: bool = False,
+    about: Mapping[str, Any] | None = None,
+) -> pathlib.Path:
     """Exports a model as the next version of a SavedModel, for TensorFlow Serving.
 
     The encoder is frozen in float64, with its Lipschitz bound proven now; the head keeps its own
@@ -121,7 +126,7 @@ def export_saved_model(
     return version
 
 
-def _refuse_others_beside(directory, xla):
+def _refuse_others_beside(directory: pathlib.Path, xla: bool) -> None:
     """Raises if a server of this folder has, or has not, XLA, contrary to what is to be written."""
     for version in _versions(directory):
         card = read_model_card(directory / str(version))
@@ -133,17 +138,17 @@ def _refuse_others_beside(directory, xla):
             )
 
 
-def _needs(xla):
+def _needs(xla: bool) -> str:
     return "needs" if xla else "is without"
 
 
-def _versions(directory):
+def _versions(directory: pathlib.Path) -> list[int]:
     if not directory.is_dir():
         return []
     return sorted(int(path.name) for path in directory.iterdir() if path.name.isdecimal())
 
 
-def _renamed_to_next_version(temporary):
+def _renamed_to_next_version(temporary: pathlib.Path) -> pathlib.Path:
     directory = temporary.parent
     while True:
         version = directory / str(max(_versions(directory), default=0) + 1)

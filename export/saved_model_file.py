@@ -1,9 +1,12 @@
 """What is written in a `saved_model.pb`."""
 
+import pathlib
+from typing import Any
+
 from tensorflow.core.protobuf import saved_model_pb2
 
 
-def read_signatures(version):
+def read_signatures(version: pathlib.Path) -> dict[str, Any]:
     """Returns dict of name to `SignatureDef`, without those that TensorFlow adds for itself.
 
     Args:
@@ -13,12 +16,12 @@ def read_signatures(version):
     return {name: found for name, found in signatures.items() if not name.startswith("__")}
 
 
-def read_functions(version):
+def read_functions(version: pathlib.Path) -> list[Any]:
     """Returns the `FunctionDef`s of a SavedModel."""
     return list(_graph(version).graph_def.library.function)
 
 
-def _graph(version):
+def _graph(version: pathlib.Path) -> Any:
     path = version / "saved_model.pb"
     if not path.is_file():
         raise FileNotFoundError(

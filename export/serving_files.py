@@ -1,5 +1,6 @@
 """The configuration that lies beside the versions: batching, monitoring, a compose file."""
 
+import pathlib
 import string
 
 from lsrs_tf.files import written_whole
@@ -61,7 +62,7 @@ _XLA_FLAGS = """\
 """
 
 
-def write_serving_files(directory, xla):
+def write_serving_files(directory: pathlib.Path, xla: bool) -> None:
     """Writes what a server needs beside the versions, without touching files that are there.
 
     Args:

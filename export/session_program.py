@@ -6,16 +6,20 @@ Arrays are named SIGNATURE/NAME. Neither this package nor Keras can be imported 
 """
 
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 HIDDEN = ("export", "experiments", "keras", "lsrs_tf", "tensorflow_probability", "tf_keras")
 
 
-def hide():
+def hide() -> None:
     """Makes packages impossible to import, also for TensorFlow, which is not yet imported."""
-    sys.modules.update(dict.fromkeys(HIDDEN))
+    # None is what makes an import fail.
+    hidden: dict[str, Any] = dict.fromkeys(HIDDEN)
+    sys.modules.update(hidden)
 
 
-def answers(version, requests):
+def answers(version: str, requests: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Runs signatures in a session.
 
     Args:
@@ -40,11 +44,11 @@ def answers(version, requests):
     return found
 
 
-def main(version, asked, answered):
+def main(version: str, asked: str, answered: str) -> None:
     """Answers the requests of a file."""
     import numpy as np
 
-    requests = {}
+    requests: dict[str, dict[str, Any]] = {}
     with np.load(asked) as arrays:
         for key in arrays.files:
             signature, name = key.split("/")

@@ -9,13 +9,24 @@ answered by an abstention with `samples` 0, and leaves its neighbours alone. Ten
 shape, or of different lengths, are errors.
 """
 
+from collections.abc import Callable
+from typing import TypeAlias
+
+import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import DTypeLike, NDArray
 
 from export import graph_confidence
+from export.radius_tests import RadiusTests
+from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.sampling import random_streams
 from lsrs_tf.sampling.votes import votes_of
 from lsrs_tf.statistics import confidence
+
+# Outputs by their names.
+Answer: TypeAlias = dict[str, tf.Tensor]
+Endpoints: TypeAlias = dict[str, tuple[Callable[..., Answer], list[tf.TensorSpec]]]
 
 
 class Signatures:
@@ -34,7 +45,14 @@ class Signatures:
         radii: list of floats, the radii that `certify_at` tests; others are rounded up to one.
     """
 
-    def __init__(self, certifier, head, radius_tests, predict_n, max_n):
+    def __init__(
+        self,
+        certifier: Certifier,
+        head: keras.Layer,
+        radius_tests: RadiusTests,
+        predict_n: int,
+        max_n: int,
+    ) -> None:
         self._certifier = certifier
         self._classifier = certifier.classifier
         self._head = head
@@ -42,12 +60,12 @@ class Signatures:
         self.predict_n = predict_n
         self.max_n = max_n
         self.radii = radius_tests.radii.tolist()
-        self._p_lower, self._radius = _certificates(certifier)
-        self._least_majority = graph_confidence.least_majorities(
-            predict_n, certifier.settings.alpha
-        )
+        n, alpha = certifier.settings.n, certifier.settings.alpha
+        scale = certifier.classifier.radius_scale
+        self._p_lower, self._radius = graph_confidence.certificates_of_hits(n, alpha, scale)
+        self._least_majority = graph_confidence.least_majorities(predict_n, alpha)
 
-    def endpoints(self):
+    def endpoints(self) -> Endpoints:
         """Returns dict of name to (function, input signature), inputs with a leading batch."""
         images = tf.TensorSpec([None, *self._classifier.image_shape], tf.float32, name="images")
         latents = tf.TensorSpec([None, *self._classifier.latent_shape], tf.float32, name="latents")
@@ -66,7 +84,7 @@ class Signatures:
             "classify": (self.classify, [latents]),
         }
 
-    def encode(self, images):
+    def encode(self, images: tf.Tensor) -> Answer:
         """Maps images [batch, height, width, channels] to the latents that are certified."""
         latents = tf.map_fn(
             self._classifier.latent,
@@ -76,17 +94,19 @@ class Signatures:
         )
         return {"latents": latents}
 
-    def classify(self, latents):
+    def classify(self, latents: tf.Tensor) -> Answer:
         """Maps latents, noisy or not, to logits [batch, classes]."""
         shape = self._classifier.latent_shape
         latents = tf.ensure_shape(latents, [None, *shape])
         rows = tf.shape(latents)[0]
         # An empty batch gets a row: convolutions of none have a wrong shape on some processors.
-        filled = tf.pad(latents, [[0, tf.maximum(0, 1 - rows)], *[[0, 0]] * len(shape)])
+        paddings = [[0, tf.maximum(0, 1 - rows)], *[[0, 0]] * len(shape)]
+        # TensorFlow's stubs know paddings that are all numbers, or all one tensor.
+        filled = tf.pad(latents, paddings)  # pyright: ignore[reportArgumentType]
         logits = self._head(filled, training=False)[:rows]
         return {"logits": self._per_class(tf.cast(logits, tf.float32))}
 
-    def predict_clean(self, images):
+    def predict_clean(self, images: tf.Tensor) -> Answer:
         """Returns class and logits of the base classifier without noise; no certificate.
 
         Returns:
@@ -105,7 +125,7 @@ class Signatures:
         )
         return {"label": label, "logits": self._per_class(logits)}
 
-    def predict_smoothed(self, images):
+    def predict_smoothed(self, images: tf.Tensor) -> Answer:
         """Returns the label of the smoothed classifier, without a radius.
 
         With probability at least 1 - alpha it is that label, or -1, see `lsrs_tf.predict`.
@@ -121,7 +141,7 @@ class Signatures:
         )
         return {"label": label, "votes": self._per_class(votes)}
 
-    def certify(self, images):
+    def certify(self, images: tf.Tensor) -> Answer:
         """Certifies images with the n0, n and alpha of the export, and noise that is fresh.
 
         Returns:
@@ -129,7 +149,9 @@ class Signatures:
         """
         return self._certificates(self._certify_one, images, [_fresh_seeds(images)])
 
-    def certify_with(self, images, seed, n, alpha):
+    def certify_with(
+        self, images: tf.Tensor, seed: tf.Tensor, n: tf.Tensor, alpha: tf.Tensor
+    ) -> Answer:
         """Certifies images with given seeds, samples and error probabilities.
 
         For equal seeds the votes are those of `lsrs_tf.certify`.
@@ -151,7 +173,7 @@ class Signatures:
         valid &= (alpha >= confidence.SMALLEST_ALPHA) & (alpha < 1)
         return self._certificates(self._certify_one_with, images, [seed, n, alpha], valid)
 
-    def certify_at(self, images, radius):
+    def certify_at(self, images: tf.Tensor, radius: tf.Tensor) -> Answer:
         """Tests whether labels are certain up to given radii, with as few samples as it takes.
 
         Args:
@@ -173,13 +195,15 @@ class Signatures:
         )
         return {"robust": robust, "label": label, "samples": samples}
 
-    def certify_one_at(self, image, seed, radius):
+    def certify_one_at(
+        self, image: tf.Tensor, seed: tf.Tensor, radius: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns (robust, label, samples) of one image at one radius; see `certify_at`."""
         latent = self._classifier.latent(image)
         robust, label, samples = self._radius_tests.settle(image, latent, seed, radius)
         return robust, tf.where(robust, label, -1), samples
 
-    def _certificates(self, one_row, images, others, valid=True):
+    def _certificates(self, one_row, images, others, valid: tf.Tensor | bool = True) -> Answer:
         nothing = np.float32(0)
         refused = (np.int64(-1), nothing, nothing, self._for_no_class(np.int32), np.int32(0))
         label, radius, p_lower, votes, samples = self._each_row(
@@ -193,7 +217,7 @@ class Signatures:
             "samples": samples,
         }
 
-    def _each_row(self, one_row, images, others, refused, valid=True):
+    def _each_row(self, one_row, images, others, refused, valid: tf.Tensor | bool = True):
         """Applies a function to every row, one after the other.
 
         Args:
@@ -227,7 +251,7 @@ class Signatures:
     def _of_right_shape(self, images):
         return tf.ensure_shape(images, [None, *self._classifier.image_shape])
 
-    def _for_no_class(self, dtype):
+    def _for_no_class(self, dtype: DTypeLike) -> NDArray:
         return np.zeros(self._classifier.num_classes, dtype)
 
     def _per_class(self, values):
@@ -274,21 +298,3 @@ def _fresh_seeds(images):
     return tf.raw_ops.NonDeterministicInts(
         shape=tf.shape(images, out_type=tf.int64)[:1], dtype=tf.int64
     )
-
-
-def _certificates(certifier):
-    """Returns lower bound and radius for every number of hits from 0 to n, as float32 arrays.
-
-    n and alpha are fixed, so that a table holds the very numbers of `lsrs_tf.certify`, rounded
-    down.
-    """
-    settings = certifier.settings
-    p_lower = np.zeros(settings.n + 1, np.float32)
-    radius = np.zeros(settings.n + 1, np.float32)
-    for hits in range(settings.n + 1):
-        bound = confidence.lower_confidence_bound(
-            hits, certifier.settings.n, certifier.settings.alpha
-        )
-        p_lower[hits] = confidence.float32_below(bound)
-        radius[hits] = confidence.float32_below(certifier.classifier.radius_scale.radius(bound))
-    return p_lower, radius

@@ -1,14 +1,19 @@
 """Requests that a server runs before it lets a new version answer."""
 
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 # Where the server looks for them.
 PLACE = "assets.extra/tf_serving_warmup_requests"
 
 
-def write_warmup(version, endpoints):
+def write_warmup(version: pathlib.Path, endpoints: Mapping[str, Any]) -> None:
     """Writes a warm-up request for every signature.
 
     Those that sample get a row that is refused, or one sample, so that a server does not need
@@ -28,7 +33,7 @@ def write_warmup(version, endpoints):
             writer.write(log.SerializeToString())
 
 
-def warmup_inputs(endpoints):
+def warmup_inputs(endpoints: Mapping[str, Any]) -> dict[str, dict[str, NDArray[Any]]]:
     """Returns dict of signature to its inputs, dict of name to array with one row."""
     # A pixel outside [0, 1]: nothing is sampled.
     refused = {"serving_default", "predict_smoothed", "certify", "certify_at"}
@@ -46,7 +51,9 @@ def warmup_inputs(endpoints):
     }
 
 
-def predict_request(signature, inputs, model=""):
+def predict_request(
+    signature: str, inputs: Mapping[str, NDArray[Any]], model: str = ""
+) -> predict_pb2.PredictRequest:
     """Returns the official request message for a signature.
 
     Args:

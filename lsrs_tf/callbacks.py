@@ -2,10 +2,11 @@
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lsrs_tf.certification.functions import certify
-from lsrs_tf.certification.images import number_of_images
-from lsrs_tf.certification.settings import Settings
+from lsrs_tf.certification.images import Images, number_of_images
+from lsrs_tf.certification.settings import Settings, TargetRadii, checked_target_radii
 from lsrs_tf.evaluation.metrics import certified_accuracy
 from lsrs_tf.statistics.confidence import checked_count
 
@@ -28,20 +29,34 @@ class CertifiedAccuracy(keras.callbacks.Callback):
         seed: int, seed of the noise.
     """
 
-    def __init__(self, images, labels, radii, *, n=1_000, alpha=0.001, every_epochs=1, seed=0):
+    def __init__(
+        self,
+        images: Images,
+        labels: ArrayLike,
+        radii: TargetRadii,
+        *,
+        n: int = 1_000,
+        alpha: float = 0.001,
+        every_epochs: int = 1,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
         self._images, self._labels = images, np.asarray(labels)
         # Batches do not tell how many there are before they have been read.
         self._check_labels(number_of_images(images))
-        settings = Settings(method="sequential", target_radii=radii, n=n, alpha=alpha, seed=seed)
-        self._radii = settings.target_radii
+        self._radii = checked_target_radii(radii)
+        settings = Settings(
+            method="sequential", target_radii=self._radii, n=n, alpha=alpha, seed=seed
+        )
         self._settings = {"n": settings.n, "alpha": settings.alpha, "seed": settings.seed}
         self._every_epochs = checked_count(every_epochs, "every_epochs")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Certifies the images, and adds the accuracies to the logs."""
         if (epoch + 1) % self._every_epochs or logs is None:
             return
+        # Keras sets it before training begins.
+        assert self.model is not None
         result = certify(
             self.model,
             self._images,
@@ -56,7 +71,7 @@ class CertifiedAccuracy(keras.callbacks.Callback):
             accuracy = certified_accuracy(result.radii, correct, radius)
             logs[f"certified_accuracy_{radius:g}"] = accuracy
 
-    def _check_labels(self, images):
+    def _check_labels(self, images: int | None) -> None:
         of_each = images is None or self._labels.shape == (images,)
         if self._labels.ndim != 1 or not self._labels.size or not of_each:
             raise ValueError(

@@ -4,10 +4,11 @@ import contextlib
 import os
 import pathlib
 import tempfile
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def written_whole(path):
+def written_whole(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
     """Yields a temporary path beside `path` and moves it there if the block succeeds.
 
     A kill or a full disk in between leaves the old file, or none, under the final name.

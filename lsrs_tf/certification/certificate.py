@@ -1,6 +1,9 @@
 import dataclasses
+from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from lsrs_tf.certification.settings import Settings
 from lsrs_tf.statistics.radius_scale import RadiusScale
@@ -24,8 +27,8 @@ class Certificate:
     clean_label: int
     radius: float
     p_lower: float
-    counts: np.ndarray
-    selection_counts: np.ndarray
+    counts: NDArray[np.int64]
+    selection_counts: NDArray[np.int64]
     samples: int
 
 
@@ -51,18 +54,24 @@ class CertificationResult:
             Lipschitz constant, and by how much rounding has lowered the radii in the latent.
     """
 
-    labels: np.ndarray
-    clean_labels: np.ndarray
-    radii: np.ndarray
-    p_lower: np.ndarray
-    counts: np.ndarray
-    selection_counts: np.ndarray
-    samples: np.ndarray
+    labels: NDArray[np.int64]
+    clean_labels: NDArray[np.int64]
+    radii: NDArray[np.float64]
+    p_lower: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    selection_counts: NDArray[np.int64]
+    samples: NDArray[np.int64]
     settings: Settings
     scale: RadiusScale
 
     @classmethod
-    def of_certificates(cls, certificates, num_classes, settings, scale):
+    def of_certificates(
+        cls,
+        certificates: Sequence[Certificate],
+        num_classes: int,
+        settings: Settings,
+        scale: RadiusScale,
+    ) -> Self:
         """Returns the result that holds certificates.
 
         Args:
@@ -72,7 +81,7 @@ class CertificationResult:
             scale: `RadiusScale`.
         """
 
-        def column(name, dtype):
+        def column(name: str, dtype: DTypeLike) -> NDArray:
             return np.array([getattr(entry, name) for entry in certificates], dtype)
 
         return cls(

@@ -1,16 +1,24 @@
 import itertools
 import time
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic, TypeVar
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
 
+from lsrs_tf.certification.certificate import Certificate
 from lsrs_tf.certification.decisions import decisions
 from lsrs_tf.certification.images import checked_image
 from lsrs_tf.certification.settings import Settings
+from lsrs_tf.models import LatentSmoothingModel
 from lsrs_tf.sampling.random_streams import stream as random_stream
 from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
 
 # A stage of at least so many passes is counted in one call, without other images.
 _LONG = 16
+
+Key = TypeVar("Key")
 
 
 class Certifier:
@@ -37,7 +45,14 @@ class Certifier:
         ValueError: if a setting is impossible, or the encoder has no proven bound.
     """
 
-    def __init__(self, model, *, sigma=None, jit_compile=None, **settings):
+    def __init__(
+        self,
+        model: LatentSmoothingModel,
+        *,
+        sigma: float | None = None,
+        jit_compile: bool | None = None,
+        **settings: Any,
+    ) -> None:
         self.settings = Settings(**settings)
         self.classifier = SmoothedClassifier(
             model, sigma, self.settings.batch_size, jit_compile, self.settings.noise
@@ -47,7 +62,7 @@ class Certifier:
             self.settings, self.classifier.radius_scale, self.classifier.num_classes
         )
 
-    def columns(self):
+    def columns(self) -> dict[str, object]:
         """Returns what a row of a certification file says of how it was made."""
         scale = self.classifier.radius_scale
         columns = self.settings.columns()
@@ -59,7 +74,7 @@ class Certifier:
             "lipschitz": scale.lipschitz,
         }
 
-    def certify(self, image):
+    def certify(self, image: ArrayLike | tf.Tensor) -> Certificate:
         """Returns the `Certificate` of one image [height, width, channels], pixels in [0, 1].
 
         Raises:
@@ -69,7 +84,9 @@ class Certifier:
         ((_, certificate, _),) = self.certify_each([(0, image)])
         return certificate
 
-    def certify_each(self, keys_and_images):
+    def certify_each(
+        self, keys_and_images: Iterable[tuple[Key, NDArray[np.float32]]]
+    ) -> Iterator[tuple[Key, Certificate, float]]:
         """Yields certificates in the order in which they become known.
 
         Args:
@@ -82,18 +99,23 @@ class Certifier:
         if self.settings.shared_noise:
             yield from self._in_groups(iter(keys_and_images))
             return
-        waiting, active = iter(keys_and_images), []
+        waiting = iter(keys_and_images)
+        active: list[_Active[Key]] = []
         while True:
             self._fill(active, waiting)
             if not active:
                 return
             self._sample(active)
-            decided = [entry for entry in active if entry.certificate is not None]
+            for entry in active:
+                if entry.certificate is not None:
+                    yield entry.key, entry.certificate, entry.seconds
             active = [entry for entry in active if entry.certificate is None]
-            for entry in decided:
-                yield entry.key, entry.certificate, entry.seconds
 
-    def _fill(self, active, waiting):
+    def _fill(
+        self,
+        active: list["_Active[Key]"],
+        waiting: Iterator[tuple[Key, NDArray[np.float32]]],
+    ) -> None:
         missing = self.classifier.pass_size - sum(entry.decision.missing for entry in active)
         while missing > 0:
             try:
@@ -104,7 +126,7 @@ class Certifier:
             active.append(entry)
             missing -= entry.decision.missing
 
-    def _sample(self, active):
+    def _sample(self, active: list["_Active[Key]"]) -> None:
         """Takes samples of one long stage, or a pass of samples of several images."""
         first = active[0]
         if first.decision.taken == 0 and first.decision.missing >= _LONG * self._pass_size:
@@ -130,10 +152,12 @@ class Certifier:
             entry.add(counts, count, seconds * count / samples)
 
     @property
-    def _pass_size(self):
+    def _pass_size(self) -> int:
         return self.classifier.pass_size
 
-    def _in_groups(self, waiting):
+    def _in_groups(
+        self, waiting: Iterator[tuple[Key, NDArray[np.float32]]]
+    ) -> Iterator[tuple[Key, Certificate, float]]:
         """Yields the certificates of images that share their noise, some of them at a time."""
         while group := list(itertools.islice(waiting, self.settings.images_per_draw)):
             start = time.perf_counter()
@@ -146,25 +170,28 @@ class Certifier:
                     decision.add(counts, samples)
             seconds = (time.perf_counter() - start) / len(group)
             for (key, _), decision in zip(group, made, strict=True):
-                yield key, decision.certificate(), seconds
+                certificate = decision.certificate()
+                # Fixed numbers of samples are complete for all of a group at once.
+                assert certificate is not None
+                yield key, certificate, seconds
 
 
-class _Active:
+class _Active(Generic[Key]):
     """An image whose samples are being taken."""
 
-    def __init__(self, certifier, key, image):
+    def __init__(self, certifier: Certifier, key: Key, image: NDArray[np.float32]) -> None:
         start = time.perf_counter()
         self.key = key
-        self.certificate = None
+        self.certificate: Certificate | None = None
         self._classifier, self._seed = certifier.classifier, certifier.settings.seed
         self._image = tf.convert_to_tensor(image, tf.float32)
         self.latent = self._classifier.encode(self._image)
         self.decision = certifier._decision(self._classifier.clean_label(self.latent))
-        self._purpose = None
+        self._purpose: int | None = None
         self._enter_stage()
         self.seconds = time.perf_counter() - start
 
-    def count_stage(self):
+    def count_stage(self) -> None:
         """Takes all samples that the present stage needs."""
         start = time.perf_counter()
         samples = self.decision.missing
@@ -173,14 +200,14 @@ class _Active:
         )
         self.add(counts, samples, time.perf_counter() - start)
 
-    def add(self, counts, samples, seconds):
+    def add(self, counts: NDArray[np.int64], samples: int, seconds: float) -> None:
         """Adds the votes [classes] of so many samples that took these seconds."""
         self.decision.add(counts, samples)
         self.certificate = self.decision.certificate()
         self.seconds += seconds
         self._enter_stage()
 
-    def _enter_stage(self):
+    def _enter_stage(self) -> None:
         if self.decision.purpose != self._purpose:
             self._purpose = self.decision.purpose
             self.stream = random_stream(self._seed, self._image, self._purpose)

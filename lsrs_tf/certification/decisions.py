@@ -5,18 +5,24 @@ with those of other images.
 """
 
 import abc
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lsrs_tf.certification.certificate import Certificate
+from lsrs_tf.certification.settings import Settings
 from lsrs_tf.sampling.random_streams import ESTIMATION, PILOT, SELECTION
+from lsrs_tf.statistics.radius_scale import RadiusScale
 from lsrs_tf.statistics.sample_plans import next_pilot, planned_samples
-from lsrs_tf.statistics.sequential import sequential_test
+from lsrs_tf.statistics.sequential import SequentialTest, sequential_test
 
 _UNDECIDED, _CERTIFIED, _GIVEN_UP = range(3)
 
 
-def decisions(settings, scale, num_classes):
+def decisions(
+    settings: Settings, scale: RadiusScale, num_classes: int
+) -> Callable[[int], "Decision"]:
     """Returns a function of a clean label that makes the decision about one image.
 
     Args:
@@ -31,11 +37,17 @@ def decisions(settings, scale, num_classes):
         return lambda clean_label: FixedDecision(settings, scale, num_classes, clean_label)
     if settings.tolerance is not None:
         return lambda clean_label: ToleranceDecision(settings, scale, num_classes, clean_label)
-    tests = [_test(radius, settings, scale) for radius in settings.target_radii]
+    tests = [_test(radius, settings, scale) for radius in _target_radii(settings)]
     return lambda clean_label: SequentialDecision(settings, tests, num_classes, clean_label)
 
 
-def _test(radius, settings, scale):
+def _target_radii(settings: Settings) -> tuple[float, ...]:
+    # Settings of sequential tests have them if they have no tolerance.
+    assert settings.target_radii is not None
+    return settings.target_radii
+
+
+def _test(radius: float, settings: Settings, scale: RadiusScale) -> SequentialTest:
     try:
         return sequential_test(scale.probability_needed(radius), settings.n, settings.alpha)
     except ValueError as error:
@@ -60,7 +72,7 @@ class Decision(abc.ABC):
         wanted: int, samples up to which the present stage must go before anything can be decided.
     """
 
-    def __init__(self, settings, num_classes, clean_label):
+    def __init__(self, settings: Settings, num_classes: int, clean_label: int) -> None:
         self._settings = settings
         self._clean_label = clean_label
         self._counts = {
@@ -70,11 +82,11 @@ class Decision(abc.ABC):
         self.purpose, self.taken, self.wanted = SELECTION, 0, settings.n0
 
     @property
-    def missing(self):
+    def missing(self) -> int:
         """Samples that the present stage still needs before anything can be decided."""
         return self.wanted - self.taken
 
-    def add(self, counts, samples):
+    def add(self, counts: NDArray[np.int64], samples: int) -> None:
         """Adds the votes of further samples of the present stage, and decides what can be.
 
         Args:
@@ -88,22 +100,22 @@ class Decision(abc.ABC):
             self._advance()
 
     @abc.abstractmethod
-    def _advance(self):
+    def _advance(self) -> None:
         """Decides what the samples so far decide, and what is wanted next."""
 
     @abc.abstractmethod
-    def certificate(self):
+    def certificate(self) -> Certificate | None:
         """Returns the `Certificate`, or None as long as it may still change."""
 
     @property
-    def _label(self):
+    def _label(self) -> int:
         # The class is that of the selection, whatever the estimate says.
         return int(self._counts[SELECTION].argmax())
 
-    def _enter(self, purpose, wanted):
+    def _enter(self, purpose: int, wanted: int) -> None:
         self.purpose, self.taken, self.wanted = purpose, 0, wanted
 
-    def _certificate(self, radius, p_lower):
+    def _certificate(self, radius: float, p_lower: float) -> Certificate:
         return Certificate(
             label=self._label if radius > 0 else -1,
             clean_label=self._clean_label,
@@ -125,11 +137,13 @@ class _Estimate(Decision):
         clean_label: int, see `Certificate`.
     """
 
-    def __init__(self, settings, scale, num_classes, clean_label):
+    def __init__(
+        self, settings: Settings, scale: RadiusScale, num_classes: int, clean_label: int
+    ) -> None:
         super().__init__(settings, num_classes, clean_label)
         self._scale = scale
 
-    def certificate(self):
+    def certificate(self) -> Certificate | None:
         """Returns the `Certificate`, or None before the estimate is complete."""
         if self.purpose != ESTIMATION or self.missing:
             return None
@@ -150,7 +164,7 @@ class FixedDecision(_Estimate):
     n0 samples select a class, n other samples bound its probability from below.
     """
 
-    def _advance(self):
+    def _advance(self) -> None:
         if self.purpose == SELECTION:
             self._enter(ESTIMATION, self._settings.n)
 
@@ -162,8 +176,9 @@ class ToleranceDecision(_Estimate):
     are independent of its own: its Clopper-Pearson bound at alpha is valid as for any fixed number.
     """
 
-    def _advance(self):
+    def _advance(self) -> None:
         settings = self._settings
+        assert settings.tolerance is not None
         # In units of sigma.
         tolerance = settings.tolerance * self._scale.lipschitz / self._scale.sigma
         plan = (settings.n, settings.alpha, tolerance)
@@ -190,18 +205,24 @@ class SequentialDecision(Decision):
         clean_label: int, see `Certificate`.
     """
 
-    def __init__(self, settings, tests, num_classes, clean_label):
+    def __init__(
+        self,
+        settings: Settings,
+        tests: Sequence[SequentialTest],
+        num_classes: int,
+        clean_label: int,
+    ) -> None:
         super().__init__(settings, num_classes, clean_label)
-        self._tests = tests
+        self._radii, self._tests = _target_radii(settings), tests
         self._states = [_UNDECIDED] * len(tests)
         self._look = 0
 
-    def _advance(self):
+    def _advance(self) -> None:
         looks = self._tests[0].looks
         if self.purpose == SELECTION:
             self._enter(ESTIMATION, int(looks[0]))
             return
-        hits = self._counts[ESTIMATION][self._label]
+        hits = int(self._counts[ESTIMATION][self._label])
         for index, test in enumerate(self._tests):
             if self._states[index] == _UNDECIDED:
                 self._states[index] = self._outcome(test, hits)
@@ -209,14 +230,14 @@ class SequentialDecision(Decision):
         if self._look < len(looks):
             self.wanted = int(looks[self._look])
 
-    def _outcome(self, test, hits):
+    def _outcome(self, test: SequentialTest, hits: int) -> int:
         if hits >= test.certify_from[self._look]:
             return _CERTIFIED
         if hits <= test.give_up_to[self._look] or self._look + 1 == len(test.looks):
             return _GIVEN_UP
         return _UNDECIDED
 
-    def certificate(self):
+    def certificate(self) -> Certificate | None:
         """Returns the `Certificate`, or None as long as it may still change."""
         certified = 0
         while certified < len(self._states) and self._states[certified] == _CERTIFIED:
@@ -225,6 +246,4 @@ class SequentialDecision(Decision):
             return None
         if not certified:
             return self._certificate(0.0, 0.0)
-        return self._certificate(
-            self._settings.target_radii[certified - 1], self._tests[certified - 1].p0
-        )
+        return self._certificate(self._radii[certified - 1], self._tests[certified - 1].p0)

@@ -1,38 +1,45 @@
 """The functions of a Keras pipeline: certified labels with radii, labels alone, other alphas."""
 
 import dataclasses
+from collections.abc import Iterable
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lsrs_tf.certification.certificate import CertificationResult
 from lsrs_tf.certification.certifier import Certifier
-from lsrs_tf.certification.images import each_image, number_of_images
-from lsrs_tf.certification.settings import checked_seed
+from lsrs_tf.certification.images import Images, each_image, number_of_images
+from lsrs_tf.certification.settings import Method, NoiseName, TargetRadii, checked_seed
+from lsrs_tf.models import LatentSmoothingModel
 from lsrs_tf.progress import progress
 from lsrs_tf.sampling.random_streams import PREDICTION
 from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
 from lsrs_tf.statistics import confidence
 from lsrs_tf.statistics.confidence import checked_count
+from lsrs_tf.statistics.radius_scale import Against
+
+Entry = TypeVar("Entry")
 
 
 def certify(
-    model,
-    images,
+    model: LatentSmoothingModel,
+    images: Images,
     *,
-    method="fixed",
-    target_radii=None,
-    tolerance=None,
-    sigma=None,
-    n0=100,
-    n=100_000,
-    alpha=0.001,
-    against="half",
-    seed=0,
-    noise="float32",
-    images_per_draw=1,
-    batch_size=256,
-    verbose=1,
-):
+    method: Method = "fixed",
+    target_radii: TargetRadii | None = None,
+    tolerance: float | None = None,
+    sigma: float | None = None,
+    n0: int = 100,
+    n: int = 100_000,
+    alpha: float = 0.001,
+    against: Against = "half",
+    seed: int = 0,
+    noise: NoiseName = "float32",
+    images_per_draw: int = 1,
+    batch_size: int = 256,
+    verbose: int = 1,
+) -> CertificationResult:
     """Certifies images: labels that no small perturbation can change, and how small.
 
     The same image, settings and seed give the same counts, whatever the other images are.
@@ -122,7 +129,17 @@ def certify(
     )
 
 
-def predict(model, images, *, sigma=None, n=1_000, alpha=0.001, seed=0, batch_size=256, verbose=1):
+def predict(
+    model: LatentSmoothingModel,
+    images: Images,
+    *,
+    sigma: float | None = None,
+    n: int = 1_000,
+    alpha: float = 0.001,
+    seed: int = 0,
+    batch_size: int = 256,
+    verbose: int = 1,
+) -> NDArray[np.int64]:
     """Predicts the label of the smoothed classifier, without a radius.
 
     Cohen et al. (2019), algorithm PREDICT: far fewer samples than a certificate needs. With
@@ -158,7 +175,9 @@ def predict(model, images, *, sigma=None, n=1_000, alpha=0.001, seed=0, batch_si
     return np.array(labels, np.int64)
 
 
-def recertify(result, alpha, against="half"):
+def recertify(
+    result: CertificationResult, alpha: float, against: Against = "half"
+) -> CertificationResult:
     """Returns the certificates of a result at another alpha, or against another probability.
 
     The votes are the same, so that nothing is sampled. Settings are to be chosen for their own
@@ -199,5 +218,7 @@ def recertify(result, alpha, against="half"):
     )
 
 
-def _with_progress(entries, total, name, verbose):
+def _with_progress(
+    entries: Iterable[Entry], total: int | None, name: str, verbose: int
+) -> Iterable[Entry]:
     return progress(entries, total=total, desc=name, unit="image", shown=bool(verbose))

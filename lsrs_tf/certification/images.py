@@ -1,12 +1,28 @@
 """The ways to give images for certification, read one by one and checked."""
 
 import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias, TypeGuard
 
+import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
+
+# The ways that are named in `each_image`; objects that only look like one of them work, too.
+Images: TypeAlias = (
+    NDArray[Any]
+    | tf.Tensor
+    | Sequence[Any]
+    | tf.data.Dataset
+    | keras.utils.PyDataset
+    | dict[str, Any]
+)
 
 
-def checked_image(image, shape, index):
+def checked_image(
+    image: ArrayLike | tf.Tensor, shape: Sequence[int], index: int
+) -> NDArray[np.float32]:
     """Returns one image as a float32 array, or raises if no certificate could be given for it.
 
     The certificate is that of the float32 image.
@@ -50,7 +66,7 @@ def checked_image(image, shape, index):
     return image
 
 
-def each_image(images, shape):
+def each_image(images: Images, shape: Sequence[int]) -> Iterator[NDArray[np.float32]]:
     """Yields images one by one and checked. No more than one batch is held at a time.
 
     Args:
@@ -81,7 +97,7 @@ def each_image(images, shape):
             index += 1
 
 
-def number_of_images(images):
+def number_of_images(images: Images) -> int | None:
     """Returns the number of images, or None where batches do not tell.
 
     Args:
@@ -100,7 +116,8 @@ def number_of_images(images):
                 "Images must come to an end. Received: a tf.data.Dataset of infinite cardinality. "
                 "Leave out its `repeat()`, or say how many with `dataset.take(count)`."
             )
-        rank = getattr(_images_of(images.element_spec), "shape", tf.TensorShape(None)).rank
+        shape = getattr(_images_of(images.element_spec), "shape", None)
+        rank = None if shape is None else shape.rank
         return size if size >= 0 and rank == _IMAGE_RANK else None
     if _is_array(images):
         return int(images.shape[0]) if len(images.shape) else 0
@@ -115,7 +132,7 @@ def number_of_images(images):
 _IMAGE_RANK = 3
 
 
-def _each_batch(images, shape):
+def _each_batch(images: Images, shape: Sequence[int]) -> Iterator[Iterable[Any]]:
     number_of_images(images)
     if isinstance(images, dict):
         yield from _each_batch(_images_of(images), shape)
@@ -135,7 +152,7 @@ def _each_batch(images, shape):
             yield _batch(element, shape, index)
 
 
-def _elements(images):
+def _elements(images: Any) -> Iterable[Any]:
     if isinstance(images, tf.data.Dataset):
         return images
     length = _length(images)
@@ -145,7 +162,7 @@ def _elements(images):
     return itertools.islice(images, length)
 
 
-def _batch(element, shape, index):
+def _batch(element: Any, shape: Sequence[int], index: int) -> NDArray[Any]:
     images = _images_of(element)
     try:
         batch = np.asarray(images)
@@ -164,17 +181,17 @@ def _batch(element, shape, index):
     return batch
 
 
-def _is_array(images):
+def _is_array(images: object) -> TypeGuard[NDArray[Any]]:
     return hasattr(images, "shape") and hasattr(images, "dtype") and not _is_list(images)
 
 
-def _is_list(images):
+def _is_list(images: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(images, list | tuple) or (
         isinstance(images, np.ndarray) and images.dtype == object
     )
 
 
-def _refuse_unequal(images):
+def _refuse_unequal(images: Sequence[Any]) -> None:
     shapes = [np.shape(image) for image in images]
     for index, shape in enumerate(shapes):
         if shape != shapes[0]:
@@ -189,7 +206,7 @@ def _refuse_unequal(images):
             )
 
 
-def _length(images):
+def _length(images: Any) -> int:
     """Returns the number of items of a sized object, or raises if it has no end or no length."""
     readable = hasattr(images, "__getitem__") or hasattr(images, "__iter__")
     if not isinstance(images, str | bytes) and readable:
@@ -207,7 +224,7 @@ def _length(images):
     )
 
 
-def _len(images):
+def _len(images: Any) -> int | None:
     try:
         return len(images)
     except TypeError:
@@ -215,7 +232,7 @@ def _len(images):
         return None
 
 
-def _images_of(element):
+def _images_of(element: Any) -> Any:
     """Returns the images of an element of a data set, which may hold labels, too."""
     while isinstance(element, dict | tuple) and element:
         if isinstance(element, tuple):

@@ -2,16 +2,24 @@
 
 import dataclasses
 import math
-import numbers
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, TypeGuard, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
+from lsrs_tf.number_kinds import is_real_number, is_whole_number
 from lsrs_tf.sampling.noise import noise_model
 from lsrs_tf.statistics import confidence
+from lsrs_tf.statistics.radius_scale import Against
 
-METHODS = ("fixed", "sequential")
-# What the probability of a class is held against, see `RadiusScale.proven`.
-AGAINST = ("half", "runner_up")
+Method: TypeAlias = Literal["fixed", "sequential"]
+NoiseName: TypeAlias = Literal["float32", "exact"]
+# One radius, or several.
+TargetRadii: TypeAlias = float | Sequence[float] | NDArray[np.floating]
+
+METHODS: tuple[Method, ...] = get_args(Method)
+AGAINST: tuple[Against, ...] = get_args(Against)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,19 +48,19 @@ class Settings:
         (0.25, 0.5)
     """
 
-    method: str = "fixed"
-    target_radii: tuple | None = None
+    method: Method = "fixed"
+    target_radii: tuple[float, ...] | None = None
     tolerance: float | None = None
     n0: int = 100
     n: int = 100_000
     alpha: float = 0.001
-    against: str = "half"
+    against: Against = "half"
     seed: int = 0
-    noise: str = "float32"
+    noise: NoiseName = "float32"
     images_per_draw: int = 1
     batch_size: int = 256
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._check_method()
         checked = {
             "n0": confidence.checked_count(self.n0, "n0"),
@@ -73,11 +81,11 @@ class Settings:
         self._check_samples()
 
     @property
-    def shared_noise(self):
+    def shared_noise(self) -> bool:
         """Whether images share their noise, which is the same for any number of them above 1."""
         return self.images_per_draw > 1
 
-    def columns(self):
+    def columns(self) -> dict[str, object]:
         """Returns what a row of a certification file says of the settings, dict of str to value."""
         return {
             "method": self.method,
@@ -92,7 +100,7 @@ class Settings:
             "shared_noise": self.shared_noise,
         }
 
-    def _check_method(self):
+    def _check_method(self) -> None:
         checked_against(self.against)
         if self.method not in METHODS:
             raise ValueError(
@@ -124,7 +132,7 @@ class Settings:
                 f"different samples. Received: images_per_draw={self.images_per_draw!r}"
             )
 
-    def _check_samples(self):
+    def _check_samples(self) -> None:
         check_enough_samples(self.n, self.alpha, self.against)
         if self.images_per_draw > self.batch_size:
             raise ValueError(
@@ -134,7 +142,7 @@ class Settings:
             )
 
 
-def check_enough_samples(n, alpha, against):
+def check_enough_samples(n: int, alpha: float, against: Against) -> None:
     """Raises if n samples could never certify anything."""
     # Against the runner-up the class has half of alpha.
     smallest = confidence.smallest_certifying_n(alpha if against == "half" else alpha / 2)
@@ -145,10 +153,9 @@ def check_enough_samples(n, alpha, against):
         )
 
 
-def checked_seed(seed):
+def checked_seed(seed: object) -> int:
     """Returns a seed as an int, or raises if it is not a 64-bit signed integer."""
-    whole = isinstance(seed, numbers.Integral) and not isinstance(seed, bool)
-    if not (whole and -(2**63) <= seed < 2**63):
+    if not (is_whole_number(seed) and -(2**63) <= seed < 2**63):
         raise ValueError(
             "`seed` must be a whole number from -2**63 to 2**63 - 1 (for a fresh one, "
             f"`secrets.randbits(63)`). Received: seed={seed!r}"
@@ -156,14 +163,14 @@ def checked_seed(seed):
     return int(seed)
 
 
-def checked_against(against):
+def checked_against(against: Against) -> Against:
     """Returns what a class is held against, or raises if it is not one of `AGAINST`."""
     if against not in AGAINST:
         raise ValueError(f"`against` must be one of {', '.join(AGAINST)}. Received: {against!r}")
     return against
 
 
-def checked_target_radii(target_radii):
+def checked_target_radii(target_radii: TargetRadii) -> tuple[float, ...]:
     """Returns target radii as an ascending tuple of floats, or raises if one is impossible."""
     radii = np.ravel(target_radii).tolist()
     if not all(map(_is_above_zero, radii)):
@@ -179,7 +186,7 @@ def checked_target_radii(target_radii):
     return tuple(sorted(map(float, radii)))
 
 
-def checked_tolerance(tolerance):
+def checked_tolerance(tolerance: object) -> float:
     """Returns a tolerance as a float, or raises if it is not a number above 0."""
     if not _is_above_zero(tolerance):
         raise ValueError(
@@ -189,6 +196,5 @@ def checked_tolerance(tolerance):
     return float(tolerance)
 
 
-def _is_above_zero(value):
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return number and math.isfinite(value) and value > 0
+def _is_above_zero(value: object) -> TypeGuard[float]:
+    return is_real_number(value) and math.isfinite(value) and value > 0

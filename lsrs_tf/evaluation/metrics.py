@@ -7,9 +7,10 @@ import fractions
 
 import numpy as np
 import scipy.stats
+from numpy.typing import ArrayLike, NDArray
 
 
-def certified_accuracy(radii, correct, at):
+def certified_accuracy(radii: ArrayLike, correct: ArrayLike, at: float) -> float:
     """Returns the fraction of images certified with the true class at a radius of at least `at`.
 
     Args:
@@ -20,7 +21,7 @@ def certified_accuracy(radii, correct, at):
     return float(exact_certified_accuracy(radii, correct, at))
 
 
-def exact_certified_accuracy(radii, correct, at):
+def exact_certified_accuracy(radii: ArrayLike, correct: ArrayLike, at: float) -> fractions.Fraction:
     """Returns `certified_accuracy` as a `fractions.Fraction`, for rounding down.
 
     Args:
@@ -32,7 +33,9 @@ def exact_certified_accuracy(radii, correct, at):
     return fractions.Fraction(int(np.count_nonzero(correct & (radii >= at))), len(radii))
 
 
-def certified_accuracy_interval(radii, correct, at, confidence=0.95):
+def certified_accuracy_interval(
+    radii: ArrayLike, correct: ArrayLike, at: float, confidence: float = 0.95
+) -> tuple[float, float]:
     """Returns the interval in which the certified accuracy on unlimited images of the kind lies.
 
     The two-sided Clopper-Pearson interval of the binomial law: what is left of the choice of the
@@ -53,7 +56,7 @@ def certified_accuracy_interval(radii, correct, at, confidence=0.95):
     return float(interval.low), float(interval.high)
 
 
-def average_certified_radius(radii, correct):
+def average_certified_radius(radii: ArrayLike, correct: ArrayLike) -> float:
     """Returns the ACR: the mean over all images of the radius, or 0 where the class is wrong.
 
     Source: Zhai et al., "MACER" (2020); LS-RS paper, section 4. Alone it is a poor metric, because
@@ -66,7 +69,7 @@ def average_certified_radius(radii, correct):
     return float(exact_average_certified_radius(radii, correct))
 
 
-def exact_average_certified_radius(radii, correct):
+def exact_average_certified_radius(radii: ArrayLike, correct: ArrayLike) -> fractions.Fraction:
     """Returns `average_certified_radius` as a `fractions.Fraction`, for rounding down.
 
     A radius stands for the decimal that it is written as.
@@ -82,7 +85,7 @@ def exact_average_certified_radius(radii, correct):
     return total / len(radii)
 
 
-def _checked(radii, correct):
+def _checked(radii: ArrayLike, correct: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     radii, correct = np.asarray(radii, np.float64), np.asarray(correct, bool)
     if radii.shape != correct.shape or radii.ndim != 1 or not radii.size:
         raise ValueError(

@@ -1,12 +1,17 @@
 """Pictures of certified test sets."""
 
+from collections.abc import Mapping
+
 import matplotlib.figure
 import numpy as np
+from numpy.typing import NDArray
 
 from lsrs_tf.evaluation.metrics import certified_accuracy, certified_accuracy_interval
 
 
-def plot_certified_accuracy(curves):
+def plot_certified_accuracy(
+    curves: Mapping[str, tuple[NDArray[np.floating], NDArray[np.bool_]]],
+) -> matplotlib.figure.Figure:
     """Draws certified accuracy against radius, with bands of 95 % for the choice of the images.
 
     Args:
@@ -41,7 +46,9 @@ def plot_certified_accuracy(curves):
     return figure
 
 
-def plot_class_probabilities(probabilities):
+def plot_class_probabilities(
+    probabilities: Mapping[str, NDArray[np.floating]],
+) -> matplotlib.figure.Figure:
     """Draws how the probability of the selected class is spread over the images.
 
     Args:

@@ -1,23 +1,26 @@
 """Checks of constructor arguments that several layers share."""
 
-import numbers
+from typing import TypeGuard
 
 import numpy as np
 
+from lsrs_tf.number_kinds import is_real_number, is_whole_number
 
-def positive_integer(value, name, layer):
+
+def positive_integer(value: object, name: str, layer: str) -> int:
     """Returns value as an int, or raises if it is not a whole number above zero."""
-    whole = isinstance(value, numbers.Integral) or (
-        isinstance(value, numbers.Real) and float(value).is_integer()
-    )
-    if isinstance(value, bool) or not whole or value < 1:
+    if not (_is_whole(value) and value >= 1):
         raise ValueError(
             f"Argument `{name}` of {layer} must be a positive integer. Received: {name}={value!r}"
         )
     return int(value)
 
 
-def positive_pair(value, name, layer):
+def _is_whole(value: object) -> TypeGuard[float]:
+    return is_whole_number(value) or (is_real_number(value) and float(value).is_integer())
+
+
+def positive_pair(value: object, name: str, layer: str) -> tuple[int, int]:
     """Returns value as a pair of positive ints; one number stands for both."""
     pair = tuple(value) if isinstance(value, list | tuple | np.ndarray) else (value, value)
     if len(pair) != 2:
@@ -25,7 +28,8 @@ def positive_pair(value, name, layer):
             f"Argument `{name}` of {layer} must be an integer or a pair of integers. "
             f"Received: {name}={value!r}"
         )
-    return tuple(positive_integer(entry, name, layer) for entry in pair)
+    first, second = (positive_integer(entry, name, layer) for entry in pair)
+    return first, second
 
 
 def known_image_shape(input_shape, layer):

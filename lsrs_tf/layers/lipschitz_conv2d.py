@@ -124,14 +124,14 @@ class LipschitzConv2D(WeightedLayer):
         self.bias = self.add_bias(self.filters)
         self.built = True
 
-    def add_kernels(self):
+    def add_kernels(self) -> None:
         """Creates all weights but the bias; to be overridden."""
         raise NotImplementedError(
             "LipschitzConv2D is what its subclasses have in common. Use OrthogonalConv2D, or "
             "layers.convolution(name)."
         )
 
-    def transformed_weights(self, dtype):
+    def transformed_weights(self, dtype: str) -> tuple[tf.Tensor, ...]:
         """Returns what `spectrum_of` needs, a tuple of tensors; to be overridden.
 
         Args:
@@ -139,7 +139,9 @@ class LipschitzConv2D(WeightedLayer):
         """
         raise NotImplementedError
 
-    def spectrum_of(self, weights, columns=None):
+    def spectrum_of(
+        self, weights: tuple[tf.Tensor, ...], columns: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Returns the spectrum, or some columns of it; to be overridden.
 
         Args:
@@ -152,7 +154,7 @@ class LipschitzConv2D(WeightedLayer):
         """
         raise NotImplementedError
 
-    def spectrum(self, dtype):
+    def spectrum(self, dtype: str) -> tf.Tensor:
         """Returns the whole spectrum for the present weights.
 
         Args:
@@ -165,7 +167,7 @@ class LipschitzConv2D(WeightedLayer):
         """
         return self.spectrum_of(self.transformed_weights(dtype))
 
-    def matrix_size(self):
+    def matrix_size(self) -> tuple[int, int]:
         """Returns the numbers of rows and columns of the matrix of one frequency.
 
         Filters and channels, after the strides have made more of the latter, in all linear layers.

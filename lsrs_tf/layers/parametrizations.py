@@ -2,12 +2,13 @@
 
 from lsrs_tf.layers.almost_orthogonal_conv2d import AlmostOrthogonalConv2D
 from lsrs_tf.layers.block_reflector_conv2d import BlockReflectorConv2D
+from lsrs_tf.layers.lipschitz_conv2d import LipschitzConv2D
 from lsrs_tf.layers.orthogonal_conv2d import OrthogonalConv2D
 from lsrs_tf.layers.paraunitary_conv2d import ParaunitaryConv2D
 from lsrs_tf.layers.sdp_lipschitz_conv2d import SDPLipschitzConv2D
 from lsrs_tf.layers.skew_orthogonal_conv2d import SkewOrthogonalConv2D
 
-PARAMETRIZATIONS = {
+PARAMETRIZATIONS: dict[str, type[LipschitzConv2D]] = {
     "cayley": OrthogonalConv2D,
     "scfac": ParaunitaryConv2D,
     "soc": SkewOrthogonalConv2D,
@@ -17,7 +18,7 @@ PARAMETRIZATIONS = {
 }
 
 
-def convolution(parametrization):
+def convolution(parametrization: str) -> type[LipschitzConv2D]:
     """Returns the class of convolutions of a parametrization.
 
     All classes take the arguments of `LipschitzConv2D`; their attribute `orthogonal` tells those

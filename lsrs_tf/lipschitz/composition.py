@@ -9,6 +9,9 @@ The constants are those of `training=False` in exact arithmetic on the weights a
 (`LatentSmoothingModel.freeze_encoder`); the rounding errors of an evaluation are not in them.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 
 from lsrs_tf.graphs import is_functional, is_sequential, nodes_in_order, refuse_patched
@@ -21,10 +24,12 @@ from lsrs_tf.lipschitz.rules.merges import MERGES, of_merge
 from lsrs_tf.lipschitz.rules.residuals import branch_weight, convex_combination
 
 # Classes of models that are bounded by their encoders; see bounded_by_encoder.
-_ENCODERS = {}
+_ENCODERS: dict[type[keras.Model], Callable[[Any], keras.Layer]] = {}
 
 
-def lipschitz_bound(layer_or_model, input_shape=None):
+def lipschitz_bound(
+    layer_or_model: keras.Layer, input_shape: Sequence[int | None] | None = None
+) -> float:
     """Returns a proven upper bound of the Lipschitz constant in the L2 norm.
 
     For a `LatentSmoothingModel` it is the bound of its encoder, the map from pixels to the latent.
@@ -57,7 +62,9 @@ def lipschitz_bound(layer_or_model, input_shape=None):
     return lipschitz_report(layer_or_model, input_shape).bound
 
 
-def lipschitz_report(layer_or_model, input_shape=None):
+def lipschitz_report(
+    layer_or_model: keras.Layer, input_shape: Sequence[int | None] | None = None
+) -> LipschitzReport:
     """Returns what is proven about each layer; `print` shows it as a table.
 
     Arguments and errors are those of `lipschitz_bound`.
@@ -88,7 +95,9 @@ def lipschitz_report(layer_or_model, input_shape=None):
     return LipschitzReport(rows.found(), passage.bound, passage.magnitude.error * (1 + 1e-9))
 
 
-def bounded_by_encoder(model_class, encoder_of):
+def bounded_by_encoder(
+    model_class: type[keras.Model], encoder_of: Callable[[Any], keras.Layer]
+) -> None:
     """Makes the bound of a class of models the bound of its encoder.
 
     Args:

@@ -1,8 +1,10 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lsrs_tf.lipschitz.evaluation import Evaluation
 from lsrs_tf.lipschitz.linear_maps import LinearMap
@@ -10,6 +12,9 @@ from lsrs_tf.lipschitz.linear_maps import LinearMap
 ORTHOGONAL = "orthogonal"
 ISOMETRIC = "isometric"
 BOUNDED = "bounded"
+
+# Of the least and the largest value of an input, for those of an output.
+Interval: TypeAlias = Callable[[float, float], tuple[float, float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,22 +45,22 @@ class LayerBound:
     evaluation: Evaluation = Evaluation(relative=math.inf)
     linear_map: LinearMap | None = None
     slope: float | None = None
-    interval: Callable | None = None
+    interval: Interval | None = None
 
 
-def isometry(method):
+def isometry(method: str) -> LayerBound:
     """Returns the bound of a layer that only moves values."""
     return LayerBound(
         1.0, ISOMETRIC, method, 1.0, evaluation=Evaluation(), interval=lambda low, high: (low, high)
     )
 
 
-def selection(bound, method):
+def selection(bound: float, method: str) -> LayerBound:
     """Returns the bound of a layer that selects and repeats values, exactly."""
     return LayerBound(bound, BOUNDED, method, evaluation=Evaluation(lipschitz=bound))
 
 
-def affine_interval(factors, shifts):
+def affine_interval(factors: ArrayLike, shifts: ArrayLike) -> Interval:
     """Returns the function of `LayerBound.interval` of a layer `factor * x + shift`.
 
     Args:
@@ -63,7 +68,7 @@ def affine_interval(factors, shifts):
         shifts: number, or one for each channel.
     """
 
-    def interval(low, high):
+    def interval(low: float, high: float) -> tuple[float, float]:
         ends = np.array([np.multiply(factors, end) + np.asarray(shifts) for end in (low, high)])
         # Wider than any rounding, that of the factors to float32 included.
         margin = 1e-6 * (np.abs(ends).max() + np.max(np.abs(shifts)))

@@ -1,17 +1,23 @@
 """The one table of bound rules: which layers are bounded, and by what."""
 
 import math
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from lsrs_tf.graphs import refuse_patched
+from lsrs_tf.lipschitz.layer_bound import LayerBound
 
-_RULES = {}
+# A function of a layer and the shape of its input.
+Rule = TypeVar("Rule", bound=Callable[[Any, tuple[int | None, ...]], LayerBound])
+
+_RULES: dict[type[keras.Layer], Callable[[Any, tuple[int | None, ...]], LayerBound]] = {}
 
 
-def bound_rule(*classes):
+def bound_rule(*classes: type[keras.Layer]) -> Callable[[Rule], Rule]:
     """Makes a function the rule of these layer classes; a decorator.
 
     The exact class decides: a subclass may have changed what the layer does.
@@ -20,7 +26,7 @@ def bound_rule(*classes):
         classes: classes of Keras layers.
     """
 
-    def registered(rule):
+    def registered(rule: Rule) -> Rule:
         for layer_class in classes:
             _RULES[layer_class] = rule
         return rule
@@ -28,12 +34,16 @@ def bound_rule(*classes):
     return registered
 
 
-def known_classes():
+def known_classes() -> tuple[type[keras.Layer], ...]:
     """Returns the classes that have a rule."""
     return tuple(_RULES)
 
 
-def bound_of(layer, input_shape, also_known=()):
+def bound_of(
+    layer: keras.Layer,
+    input_shape: tuple[int | None, ...],
+    also_known: Iterable[type[keras.Layer]] = (),
+) -> LayerBound:
     """Returns the `LayerBound` of one layer by its rule.
 
     Args:

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Self
 
 from lsrs_tf.lipschitz.layer_bound import LayerBound
 from lsrs_tf.progress import progress
@@ -23,22 +24,22 @@ class ReportRow:
 class ReportRows:
     """The rows of a report while they are found, with progress for what takes long."""
 
-    def __init__(self):
-        self._rows = []
+    def __init__(self) -> None:
+        self._rows: list[ReportRow] = []
         self._progress = progress(desc="bound", unit="layer", delay=_SHOWN_AFTER, leave=False)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self._progress.close()
 
-    def add(self, name, layer_bound):
+    def add(self, name: str, layer_bound: LayerBound) -> None:
         """Adds a row; see `ReportRow`."""
         self._rows.append(ReportRow(name, layer_bound))
         self._progress.update()
 
-    def found(self):
+    def found(self) -> tuple[ReportRow, ...]:
         """Returns the tuple of `ReportRow`."""
         return tuple(self._rows)
 
@@ -54,22 +55,22 @@ class LipschitzReport:
             latent of an image with pixels in [0, 1]; infinite where sizes are unknown.
     """
 
-    rows: tuple
+    rows: tuple[ReportRow, ...]
     bound: float
     rounding_error: float
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         """Returns the table, so that a notebook shows it."""
         return str(self)
 
-    def __str__(self):
+    def __str__(self) -> str:
         """Returns a table; bounds are rounded up."""
         width = max([len(row.name) for row in self.rows] + [len("layer")])
         lines = [f"{'layer':<{width}}  {'kind':<10}  {'bound':<17}  {'smallest':<10}  method"]
         for row in self.rows:
             proven = row.layer_bound
-            smallest = proven.smallest_singular_value
-            smallest = "-" if smallest is None else f"{smallest:.6f}"
+            value = proven.smallest_singular_value
+            smallest = "-" if value is None else f"{value:.6f}"
             lines.append(
                 f"{row.name:<{width}}  {proven.kind:<10}  {printed_up(proven.bound):<17}  "
                 f"{smallest:<10}  {proven.method}"
@@ -78,7 +79,7 @@ class LipschitzReport:
         return "\n".join(lines)
 
 
-def printed_up(bound):
+def printed_up(bound: float) -> str:
     """Returns a bound with 12 decimals, rounded up."""
     text = f"{bound:.12f}"
     return text if float(text) >= bound else f"{bound + 1e-12:.12f}"

@@ -8,13 +8,13 @@ from lsrs_tf.models.latent_smoothing import LatentSmoothingModel
 
 
 def convnet(
-    orthogonal_layers=2,
-    num_classes=10,
-    width=16,
-    input_shape=(8, 8, 1),
-    sigma=0.25,
-    parametrization="cayley",
-):
+    orthogonal_layers: int = 2,
+    num_classes: int = 10,
+    width: int = 16,
+    input_shape: tuple[int, int, int] = (8, 8, 1),
+    sigma: float = 0.25,
+    parametrization: str = "cayley",
+) -> LatentSmoothingModel:
     """Returns a network of four convolutions with its first ones orthogonal.
 
     Args:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 
-def fingerprint(model):
+def fingerprint(model: keras.Model) -> str:
     """Returns 16 hexadecimal digits that change with any weight or with the architecture.
 
     Args:

@@ -1,18 +1,19 @@
-import numbers
+from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from lsrs_tf.lipschitz import bounded_by_encoder
 from lsrs_tf.models.freezing import freeze_encoder
+from lsrs_tf.number_kinds import is_real_number
 from lsrs_tf.numerics import precision
 
 
-def checked_sigma(sigma):
+def checked_sigma(sigma: float) -> float:
     """Returns sigma, or raises if it is not a standard deviation that float32 noise can have."""
-    number = isinstance(sigma, numbers.Real) and not isinstance(sigma, bool)
     with np.errstate(over="ignore"):
-        rounded = np.float32(sigma) if number else np.float32(0)
+        rounded = np.float32(sigma) if is_real_number(sigma) else np.float32(0)
     if not (np.isfinite(rounded) and rounded > 0):
         raise ValueError(
             "`sigma` must be a number above 0, the standard deviation of the noise in the latent. "
@@ -52,7 +53,9 @@ class LatentSmoothingModel(keras.Model):
         sigma: float above 0, standard deviation of the noise, in units of the latent.
     """
 
-    def __init__(self, encoder, head, sigma, **kwargs):
+    def __init__(
+        self, encoder: keras.Layer, head: keras.Layer, sigma: float, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         for name, part in (("encoder", encoder), ("head", head)):
             if not isinstance(part, keras.Layer):
@@ -81,11 +84,11 @@ class LatentSmoothingModel(keras.Model):
             latent_shape = part.compute_output_shape(latent_shape)
         self.built = True
 
-    def encode(self, images):
+    def encode(self, images: tf.Tensor) -> tf.Tensor:
         """Maps images `[batch, height, width, channels]` to their latents, without noise."""
         return self.encoder(images)
 
-    def classify(self, latents, training=False):
+    def classify(self, latents: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Maps latents, noisy or not, to logits `[batch, classes]`."""
         return self.head(latents, training=training)
 
@@ -106,7 +109,7 @@ class LatentSmoothingModel(keras.Model):
             self(keras.KerasTensor(self._build_shapes_dict["input_shape"], self.input_dtype))
         return super().export(filepath, *args, **kwargs)
 
-    def freeze_encoder(self):
+    def freeze_encoder(self) -> keras.Model:
         """Returns the float64 encoder that certificates and exports use.
 
         It is a snapshot of the present weights; nothing that happens to the model later changes it.
@@ -142,7 +145,7 @@ def _shapes_of_images(encoder):
     return {"input_shape": (None, *shape[1:])} if isinstance(shape, tuple | list) else None
 
 
-def smoothed_parts(model):
+def smoothed_parts(model: keras.Model) -> tuple[keras.Layer, keras.Layer]:
     """Returns encoder and head of a model, if these are all that it computes.
 
     Args:

@@ -13,13 +13,13 @@ from lsrs_tf.models.latent_smoothing import LatentSmoothingModel
 
 
 def resnet18(
-    orthogonal_layers=9,
-    num_classes=10,
-    width=64,
-    input_shape=(32, 32, 3),
-    sigma=0.25,
-    parametrization="cayley",
-):
+    orthogonal_layers: int = 9,
+    num_classes: int = 10,
+    width: int = 64,
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    sigma: float = 0.25,
+    parametrization: str = "cayley",
+) -> LatentSmoothingModel:
     """Returns a ResNet18 for small images, with its first layers orthogonal.
 
     Args:
@@ -49,13 +49,13 @@ def resnet18(
 
 
 def wide_resnet34(
-    orthogonal_layers=16,
-    widen_factor=2,
-    num_classes=1000,
-    input_shape=(224, 224, 3),
-    sigma=0.25,
-    parametrization="cayley",
-):
+    orthogonal_layers: int = 16,
+    widen_factor: int = 2,
+    num_classes: int = 1000,
+    input_shape: tuple[int, int, int] = (224, 224, 3),
+    sigma: float = 0.25,
+    parametrization: str = "cayley",
+) -> LatentSmoothingModel:
     """Returns a WideResNet34 for large images, with its first layers orthogonal.
 
     The stem is two convolutions of stride 2, because a max pooling with overlap would not be

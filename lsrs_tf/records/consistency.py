@@ -11,12 +11,16 @@ All readers use it, by `reading`: resuming, report, recertification and merging.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lsrs_tf.records import schema
 from lsrs_tf.records.notation import shown, written_radius
 from lsrs_tf.records.outcomes import can_end, possible_outcomes
+from lsrs_tf.records.record import Record
 from lsrs_tf.statistics.radius_scale import RadiusScale
 from lsrs_tf.statistics.sample_plans import pilot_sizes
 from lsrs_tf.statistics.sequential import sequential_looks
@@ -31,7 +35,7 @@ _RADIUS_TOLERANCE = 1e-8
 _MOST_SEQUENTIAL, _LEAST_ALPHA = 10**7, 1e-100
 
 
-def check(record):
+def check(record: Record) -> None:
     """Raises if what a record claims does not follow from its own votes.
 
     Records without votes or settings, as those of other packages are, are taken as they are.
@@ -51,7 +55,7 @@ def check(record):
         raise ValueError(f"nothing can be computed from its settings ({error})") from error
 
 
-def _check_claim(claim, method):
+def _check_claim(claim: "_Claim", method: str) -> None:
     record = claim.record
     if method == "fixed":
         _check_fixed(claim)
@@ -66,7 +70,7 @@ def _check_claim(claim, method):
         )
 
 
-def check_settings(records):
+def check_settings(records: Sequence[Record]) -> None:
     """Raises if records with votes were made with different settings.
 
     Those of other packages may differ in what they call sigma, for instance.
@@ -92,7 +96,7 @@ def check_settings(records):
 class _Claim:
     """The columns of a record that a check needs, each of them a possible value."""
 
-    def __init__(self, record):
+    def __init__(self, record: Record) -> None:
         self.record = record
         self.n = self._setting("n", 1, math.inf)
         self.alpha = self._setting("alpha", 0.0, 1.0, strictly=True)
@@ -106,9 +110,10 @@ class _Claim:
             raise ValueError(f"column against must be half or runner_up; received {self.against!r}")
         self.n0 = self._setting("n0", 1, math.inf) if "n0" in record.extra else None
         self.samples = record.value("samples")
-        if record.votes is None:
+        votes = record.votes
+        if votes is None:
             raise ValueError("it has columns of votes, but no votes")
-        self.selection, self.counts = record.votes
+        self.selection, self.counts = votes
         if len(self.selection) != len(self.counts):
             raise ValueError(f"{len(self.selection)} and {len(self.counts)} classes have votes")
         if self.n0 is not None:
@@ -116,7 +121,7 @@ class _Claim:
         self.label = int(np.argmax(self.selection))
         self.hits = int(self.counts[self.label])
 
-    def _setting(self, name, least, most, strictly=False):
+    def _setting(self, name: str, least: float, most: float, strictly: bool = False) -> Any:
         value = self.record.value(name)
         if value is None or not least <= value <= most or (strictly and value in (least, most)):
             raise ValueError(
@@ -126,19 +131,19 @@ class _Claim:
         return value
 
     @property
-    def after_selection(self):
+    def after_selection(self) -> int:
         """Samples after those of selection."""
         if self.n0 is None or self.samples is None:
             raise ValueError("a row of --method=sequential needs columns n0 and samples")
         return self.samples - self.n0
 
-    def of_fixed_size(self, n):
+    def of_fixed_size(self, n: int) -> tuple[float, float]:
         """Returns (radius, p_lower) of the votes for an estimate of so many samples."""
         return self.scale.proven(
             self.counts, self.label, n=n, alpha=self.alpha, against=self.against
         )
 
-    def states_p_lower(self, p_lower):
+    def states_p_lower(self, p_lower: float) -> bool:
         """Returns whether `p_lower` is the row's, where the file has it."""
         if "p_lower" not in self.record.extra:
             return True
@@ -147,7 +152,7 @@ class _Claim:
             stated, p_lower, rel_tol=_P_TOLERANCE, abs_tol=0.0
         )
 
-    def states_radius(self, radius):
+    def states_radius(self, radius: float) -> bool:
         """Returns whether a radius and its label are the row's: rounded down, or as it is."""
         slack = _RADIUS_TOLERANCE * (self.scale.sigma / self.scale.lipschitz + radius)
         least = float(written_radius(max(0.0, radius - slack)))
@@ -156,7 +161,7 @@ class _Claim:
         return least <= self.record.radius <= most and self.record.predict in labels
 
     @property
-    def text(self):
+    def text(self) -> str:
         """The claim, for a message."""
         record = self.record
         what = (
@@ -167,13 +172,13 @@ class _Claim:
         return f"{what} with p_lower {record.extra.get('p_lower', 'unknown')}"
 
 
-def check_votes(votes, samples):
+def check_votes(votes: NDArray[np.int64], samples: int) -> None:
     """Raises if votes [classes] cannot come from so many samples."""
     if votes.sum() > samples:
         raise ValueError(f"votes {votes.tolist()} cannot come from {samples} samples")
 
 
-def _check_fixed(claim):
+def _check_fixed(claim: _Claim) -> None:
     check_votes(claim.counts, claim.n)
     if None not in (claim.n0, claim.samples) and claim.samples != claim.n0 + claim.n:
         raise ValueError(f"samples is {claim.samples}, but n0 and n are {claim.n0} and {claim.n}")
@@ -185,13 +190,13 @@ def _check_fixed(claim):
         )
 
 
-def _proven(claim, radius):
+def _proven(claim: _Claim, radius: float) -> str:
     if radius == 0:
         return "nothing"
     return f"radius {written_radius(radius)} of class {claim.label}"
 
 
-def _check_target_radii(claim):
+def _check_target_radii(claim: _Claim) -> None:
     samples, targets = claim.after_selection, claim.record.value("target_radii")
     _check_half(claim)
     if claim.n > _MOST_SEQUENTIAL or claim.alpha < _LEAST_ALPHA:
@@ -223,7 +228,7 @@ def _check_target_radii(claim):
         )
 
 
-def _check_tolerance(claim):
+def _check_tolerance(claim: _Claim) -> None:
     samples = claim.after_selection
     _check_half(claim)
     looks = {*sequential_looks(claim.n).tolist()}
@@ -248,6 +253,6 @@ def _check_tolerance(claim):
     )
 
 
-def _check_half(claim):
+def _check_half(claim: _Claim) -> None:
     if claim.against != "half":
         raise ValueError("column against must be half for --method=sequential")

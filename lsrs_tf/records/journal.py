@@ -3,12 +3,14 @@ import fcntl
 import io
 import os
 import pathlib
+from collections.abc import Iterable, Mapping
+from typing import BinaryIO, Self
 
 from lsrs_tf.files import written_whole
 from lsrs_tf.records import schema
 from lsrs_tf.records.notation import shown
 from lsrs_tf.records.reading import GZIP, table_of, written_row
-from lsrs_tf.records.record import is_correct
+from lsrs_tf.records.record import Record, is_correct
 
 _ADVICE = "Remove the line; its image will be certified again when certification resumes."
 
@@ -37,7 +39,12 @@ class Journal:
         ValueError: if the file is damaged.
     """
 
-    def __init__(self, path, settings, results=None):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        settings: Mapping[str, object],
+        results: Iterable[str] | None = None,
+    ) -> None:
         self._path = pathlib.Path(path)
         self._settings = {name: schema.written(name, value) for name, value in settings.items()}
         results = schema.names(schema.RESULT) if results is None else results
@@ -45,7 +52,7 @@ class Journal:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if self._path.is_dir():
             raise FileExistsError(f"{self._path} is a folder. Give the name of a file.")
-        self._file = None
+        self._file: BinaryIO | None = None
         try:
             self._open()
             self.done = self._resume()
@@ -53,13 +60,21 @@ class Journal:
             self.close()
             raise
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def append(self, idx, label, predict, radius, seconds, results):
+    def append(
+        self,
+        idx: int,
+        label: int,
+        predict: int,
+        radius: float,
+        seconds: float,
+        results: Mapping[str, object],
+    ) -> None:
         """Writes the row of one image.
 
         Args:
@@ -85,7 +100,7 @@ class Journal:
         }
         self._write(written_row(schema.written(name, values[name]) for name in self._columns))
 
-    def sort(self):
+    def sort(self) -> None:
         """Brings the rows into the order of the indices, at once or not at all.
 
         Images become known in another order when a run was interrupted; sorted, the file is that of
@@ -98,12 +113,12 @@ class Journal:
         if in_order != text:
             self._replace(in_order)
 
-    def close(self):
+    def close(self) -> None:
         """Closes the file and lets other processes have it."""
         if self._file is not None:
             self._file.close()
 
-    def _open(self):
+    def _open(self) -> None:
         """Opens and locks what is now under the path."""
         opened = self._path.open("ab")
         self.close()
@@ -119,7 +134,7 @@ class Journal:
                 f"Another process has just finished {self._path}. Give the same command again."
             )
 
-    def _resume(self):
+    def _resume(self) -> dict[int, Record]:
         """Returns what the file holds. Only a file that is ours is changed."""
         content = self._path.read_bytes()
         whole = content.rfind(b"\n") + 1
@@ -149,7 +164,7 @@ class Journal:
             os.truncate(self._path, whole)
         return {record.idx: record for record in table.records}
 
-    def _ours(self, content):
+    def _ours(self, content: bytes) -> str:
         """Returns the text of a file of these columns, and leaves out what it has not yet."""
         try:
             text = content.decode("utf-8-sig")
@@ -163,7 +178,7 @@ class Journal:
         self._columns = [name for name in self._columns if name not in missing]
         return text
 
-    def _another_kind(self, content):
+    def _another_kind(self, content: bytes) -> FileExistsError:
         """Returns the error about a file that is not one to go on with."""
         if content.startswith(GZIP):
             return FileExistsError(
@@ -180,7 +195,7 @@ class Journal:
             f"{', '.join(missing) or 'none'}). Write elsewhere, or remove the file."
         )
 
-    def _check_settings(self, records):
+    def _check_settings(self, records: Iterable[Record]) -> None:
         for record in records:
             changed = [
                 f"{name}={record.extra[name]} before, {value} now"
@@ -193,7 +208,7 @@ class Journal:
                     "them would make the results meaningless: write elsewhere, or remove the file."
                 )
 
-    def _about_half_a_row(self, half, header):
+    def _about_half_a_row(self, half: str, header: tuple[str, ...]) -> str:
         cells, place = half.split("\t"), header.index("idx")
         # The last cell may itself be cut off.
         image = f"image {cells[place].strip()}" if place + 1 < len(cells) else "its image"
@@ -202,12 +217,14 @@ class Journal:
             "certified again."
         )
 
-    def _replace(self, text):
+    def _replace(self, text: str) -> None:
         with written_whole(self._path) as path:
             path.write_text(text, encoding="utf-8", newline="")
         self._open()
 
-    def _write(self, line):
+    def _write(self, line: str) -> None:
+        # It is open from the beginning on.
+        assert self._file is not None
         try:
             self._file.write(line.encode())
             self._file.flush()

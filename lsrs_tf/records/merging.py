@@ -1,14 +1,22 @@
 """Puts the files of shards together."""
 
+import os
 import pathlib
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from lsrs_tf.files import written_whole
 from lsrs_tf.records import schema
 from lsrs_tf.records.notation import shown
-from lsrs_tf.records.reading import read_table, written_row
+from lsrs_tf.records.reading import Table, read_table, written_row
+from lsrs_tf.records.record import Record
 
 
-def merge(paths, outfile, indices, check_images=None):
+def merge(
+    paths: Iterable[str | os.PathLike[str]],
+    outfile: str | os.PathLike[str],
+    indices: Collection[int],
+    check_images: Callable[[list[Record]], None] | None = None,
+) -> None:
     """Puts the certificates of shards into one file, that of a single process but for times.
 
     Args:
@@ -55,7 +63,7 @@ def merge(paths, outfile, indices, check_images=None):
         path.write_text("".join(map(written_row, lines)), encoding="utf-8", newline="")
 
 
-def _common_columns(tables):
+def _common_columns(tables: Sequence[Table]) -> tuple[str, ...]:
     """Returns the columns of all shards; those that came later may be missing in some."""
     most = max((table.header for table in tables), key=len)
     for table in tables:
@@ -69,8 +77,8 @@ def _common_columns(tables):
     return most
 
 
-def _check_settings(tables):
-    first = None
+def _check_settings(tables: Iterable[Table]) -> None:
+    first: dict[str, str] | None = None
     for table in tables:
         for record in table.records:
             settings = record.settings
@@ -87,7 +95,7 @@ def _check_settings(tables):
                 )
 
 
-def _examples(indices):
+def _examples(indices: Sequence[int]) -> str:
     if not indices:
         return ""
     return f" (such as {', '.join(map(str, indices[:3]))})"

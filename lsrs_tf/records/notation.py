@@ -9,8 +9,10 @@ import datetime
 import decimal
 import math
 import re
+from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 _DECIMALS = decimal.Decimal("0.000001")
 _WHOLE = re.compile(r"([+-]?\d{1,19})(\.0*)?", re.ASCII)
@@ -22,12 +24,12 @@ _MOST_VOTES = 10**12
 _SHOWN = 40
 
 
-def shown(text):
+def shown(text: str) -> str:
     """Returns a text for a message, shortened where it is long."""
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
-def whole_number(text, least=-(2**63)):
+def whole_number(text: str, least: int = -(2**63)) -> int:
     """Returns a whole number, '7' or '7.0', as an int.
 
     Args:
@@ -41,7 +43,7 @@ def whole_number(text, least=-(2**63)):
     return int(match[1])
 
 
-def number(text, least=-math.inf):
+def number(text: str, least: float = -math.inf) -> float:
     """Returns a finite number as a float.
 
     Args:
@@ -55,7 +57,7 @@ def number(text, least=-math.inf):
     return value
 
 
-def yes_or_no(text):
+def yes_or_no(text: str) -> bool:
     """Returns a bool, written as 1 or 0, 1.0 or 0.0, True or False."""
     plain = text.casefold().removesuffix(".0")
     if plain not in (*_YES, *_NO):
@@ -63,7 +65,7 @@ def yes_or_no(text):
     return plain in _YES
 
 
-def duration(text):
+def duration(text: str) -> float:
     """Returns seconds as a float, from '0:00:01.5', '1 day, 0:00:01' or '12.5'; NaN for ''."""
     if text.casefold() in ("", "-", "nan"):
         return math.nan
@@ -80,7 +82,7 @@ def duration(text):
     return ((int(days or 0) * 24 + int(hours)) * 60 + int(minutes)) * 60 + float(seconds)
 
 
-def votes(text):
+def votes(text: str) -> NDArray[np.int64]:
     """Returns votes like '3,97' as an int64 array [classes]."""
     counts = [whole_number(part.strip(), least=0) for part in text.split(",")]
     if max(counts) > _MOST_VOTES:
@@ -88,7 +90,7 @@ def votes(text):
     return np.array(counts, np.int64)
 
 
-def radii(text):
+def radii(text: str) -> tuple[float, ...]:
     """Returns target radii like '0.25,0.5' as an ascending tuple of floats above 0."""
     values = tuple(number(part.strip(), least=0.0) for part in text.split(","))
     if list(values) != sorted(set(values)) or values[0] == 0:
@@ -96,7 +98,7 @@ def radii(text):
     return values
 
 
-def written_radius(value):
+def written_radius(value: float) -> str:
     """Returns a non-negative float as a decimal text of six places that is not above it.
 
     A float stands for the shortest decimal that rounds to it, 0.3 for instance; radii have margins
@@ -107,11 +109,11 @@ def written_radius(value):
     )
 
 
-def written_duration(seconds):
+def written_duration(seconds: float) -> str:
     """Returns seconds as '0:00:01.500000', or '-' for NaN."""
     return "-" if math.isnan(seconds) else str(datetime.timedelta(seconds=seconds))
 
 
-def written_list(values):
+def written_list(values: Iterable[object]) -> str:
     """Returns an array or tuple of numbers as '3,97'."""
     return ",".join(str(value) for value in values)

@@ -8,14 +8,21 @@ in that state. So a row is accepted if, and only if, there are votes that give i
 import bisect
 import collections
 import functools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 from lsrs_tf.statistics.sequential import sequential_test
+
+# Least and most hits, both included.
+Interval: TypeAlias = tuple[int, int]
+# By (samples, tests that certify).
+Outcomes: TypeAlias = dict[tuple[int, int], list[Interval]]
 
 _UNDECIDED, _CERTIFIED, _GIVEN_UP = range(3)
 
 
 @functools.lru_cache(maxsize=16)
-def possible_outcomes(probabilities, n, alpha):
+def possible_outcomes(probabilities: tuple[float, ...], n: int, alpha: float) -> Outcomes:
     """Returns the hits with which tests of several radii can have come to an end.
 
     Args:
@@ -37,8 +44,8 @@ def possible_outcomes(probabilities, n, alpha):
         (test.certify_from.tolist(), [most + 1 for most in test.give_up_to.tolist()])
         for test in tests
     ]
-    outcomes = collections.defaultdict(list)
-    running = {(_UNDECIDED,) * len(tests): [(0, 0)]}
+    outcomes: Outcomes = collections.defaultdict(list)
+    running: dict[tuple[int, ...], list[Interval]] = {(_UNDECIDED,) * len(tests): [(0, 0)]}
     taken = 0
     for look, samples in enumerate(looks):
         last = look + 1 == len(looks)
@@ -58,12 +65,18 @@ def possible_outcomes(probabilities, n, alpha):
     return {key: _merged(intervals) for key, intervals in outcomes.items()}
 
 
-def can_end(outcomes, samples, certified, hits):
+def can_end(outcomes: Outcomes, samples: int, certified: int, hits: int) -> bool:
     """Returns whether so many hits are among `possible_outcomes`."""
     return any(least <= hits <= most for least, most in outcomes.get((samples, certified), ()))
 
 
-def _decided(state, intervals, boundaries, look, last):
+def _decided(
+    state: tuple[int, ...],
+    intervals: Iterable[Interval],
+    boundaries: Sequence[tuple[list[int], list[int]]],
+    look: int,
+    last: bool,
+) -> Iterator[tuple[int, int, tuple[int, ...]]]:
     """Yields (least, most, state after the look) for the parts of intervals of hits."""
     cuts = sorted(
         {
@@ -84,7 +97,7 @@ def _decided(state, intervals, boundaries, look, last):
             yield start, end, after
 
 
-def _decision(boundaries, look, last, hits):
+def _decision(boundaries: tuple[list[int], list[int]], look: int, last: bool, hits: int) -> int:
     certify_from, hopeful_from = boundaries
     if hits >= certify_from[look]:
         return _CERTIFIED
@@ -93,7 +106,7 @@ def _decision(boundaries, look, last, hits):
     return _UNDECIDED
 
 
-def _certified(state):
+def _certified(state: tuple[int, ...]) -> int | None:
     """Returns how many tests certify before the first that does not, or None if that is open."""
     for index, test in enumerate(state):
         if test == _GIVEN_UP:
@@ -103,9 +116,9 @@ def _certified(state):
     return len(state)
 
 
-def _merged(intervals):
+def _merged(intervals: Iterable[Interval]) -> list[Interval]:
     """Returns intervals of whole numbers in ascending order, those that touch made one."""
-    merged = []
+    merged: list[Interval] = []
     for least, most in sorted(intervals):
         if merged and least <= merged[-1][1] + 1:
             merged[-1] = (merged[-1][0], max(most, merged[-1][1]))

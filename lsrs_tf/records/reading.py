@@ -9,8 +9,10 @@ import csv
 import dataclasses
 import gzip
 import io
+import os
 import pathlib
 import zlib
+from collections.abc import Iterable
 
 from lsrs_tf.records import consistency, schema
 from lsrs_tf.records.notation import shown
@@ -33,17 +35,17 @@ class Table:
     """
 
     path: pathlib.Path
-    header: tuple
-    rows: list
-    records: list
+    header: tuple[str, ...]
+    rows: list[list[str]]
+    records: list[Record]
 
 
-def read(path):
+def read(path: str | os.PathLike[str]) -> list[Record]:
     """Returns the list of `Record` of a file, in its order; see `read_table`."""
     return read_table(path).records
 
 
-def read_table(path):
+def read_table(path: str | os.PathLike[str]) -> Table:
     """Reads a certification file, and checks every row that holds votes.
 
     Args:
@@ -70,7 +72,7 @@ def read_table(path):
     return table_of(_decoded(content, path), path)
 
 
-def table_of(text, path, advice=_CORRECT):
+def table_of(text: str, path: pathlib.Path, advice: str = _CORRECT) -> Table:
     """Returns the `Table` of a text.
 
     Args:
@@ -113,14 +115,14 @@ def table_of(text, path, advice=_CORRECT):
     return Table(path, header, [row for _, row in lines[1:]], records)
 
 
-def written_row(cells):
+def written_row(cells: Iterable[str]) -> str:
     """Returns one line of the file, with its line break, of a sequence of texts."""
     line = io.StringIO()
     csv.writer(line, delimiter="\t", lineterminator="\n").writerow(cells)
     return line.getvalue()
 
 
-def _decoded(content, path):
+def _decoded(content: bytes, path: pathlib.Path) -> str:
     if content.startswith(GZIP):
         try:
             content = gzip.decompress(content)
@@ -136,7 +138,7 @@ def _decoded(content, path):
         ) from error
 
 
-def _numbered_rows(text, path, advice):
+def _numbered_rows(text: str, path: pathlib.Path, advice: str) -> list[tuple[int, list[str]]]:
     """Returns list of (number of the first line of the row, its cells); blank lines are no rows."""
     if "\0" in text:
         number = text.count("\n", 0, text.index("\0")) + 1
@@ -153,12 +155,12 @@ def _numbered_rows(text, path, advice):
     return rows
 
 
-def _expected():
+def _expected() -> str:
     columns = " ".join(schema.names(schema.CERTIFICATE))
     return f"A certification file begins with a line of the columns {columns}, separated by tabs."
 
 
-def _header(cells, path):
+def _header(cells: Iterable[str], path: pathlib.Path) -> tuple[str, ...]:
     header = tuple(cell.strip() for cell in cells)
     missing = [name for name in schema.names(schema.CERTIFICATE) if name not in header]
     if missing:
@@ -175,7 +177,7 @@ def _header(cells, path):
     return header
 
 
-def _record(row, header):
+def _record(row: list[str], header: tuple[str, ...]) -> Record:
     if len(row) != len(header):
         raise ValueError(f"it has {len(row)} columns instead of {len(header)}")
     texts = {name: cell.strip() for name, cell in zip(header, row, strict=True)}
@@ -195,7 +197,7 @@ def _record(row, header):
     return record
 
 
-def _check_end(record, row, header):
+def _check_end(record: Record, row: list[str], header: tuple[str, ...]) -> None:
     """Raises if the end of the last row, which has no line break, may have been cut off."""
     if not row[-1]:
         raise ValueError(f"column {header[-1]} is empty")

@@ -1,4 +1,8 @@
 import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lsrs_tf.records import schema
 
@@ -23,9 +27,9 @@ class Record:
     radius: float
     correct: bool
     seconds: float
-    extra: dict
+    extra: dict[str, str]
 
-    def value(self, name):
+    def value(self, name: str) -> Any:
         """Returns the value of a further column, or its default where the file does not have it.
 
         Args:
@@ -39,26 +43,26 @@ class Record:
         return schema.parsed(name, self.extra[name])
 
     @property
-    def settings(self):
+    def settings(self) -> dict[str, str]:
         """What the record was made with, a dict of str to str."""
         return {
             name: self.extra[name] for name in schema.names(schema.SETTING) if name in self.extra
         }
 
     @property
-    def has_votes(self):
+    def has_votes(self) -> bool:
         """Bool, whether the record holds votes, as those of this package do."""
         return set(schema.VOTES) <= set(self.extra)
 
     @property
-    def votes(self):
+    def votes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
         """(selection_counts, counts), int64 arrays [classes], or None if it holds no votes."""
         if not self.has_votes:
             return None
-        votes = tuple(self.value(name) for name in schema.VOTES)
-        return None if any(counts is None for counts in votes) else votes
+        selection_counts, counts = (self.value(name) for name in schema.VOTES)
+        return None if selection_counts is None or counts is None else (selection_counts, counts)
 
 
-def is_correct(label, predict):
+def is_correct(label: int, predict: int) -> bool:
     """Returns whether a prediction is the label; an abstention never is, whatever the label."""
     return predict == label and predict != -1

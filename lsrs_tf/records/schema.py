@@ -8,6 +8,7 @@ results belong to the image. Other people's files may hold further columns, in a
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
 
 from lsrs_tf.records import notation
 
@@ -15,7 +16,10 @@ from lsrs_tf.records import notation
 UNKNOWN = "-"
 _UNKNOWN_TO_OTHERS = ("", UNKNOWN, "nan")
 
-CERTIFICATE, SETTING, RESULT = "certificate", "setting", "result"
+Role: TypeAlias = Literal["certificate", "setting", "result"]
+CERTIFICATE: Role = "certificate"
+SETTING: Role = "setting"
+RESULT: Role = "result"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,9 +37,9 @@ class Column:
     """
 
     name: str
-    role: str
-    parse: Callable = str
-    write: Callable = str
+    role: Role
+    parse: Callable[[str], Any] = str
+    write: Callable[[Any], str] = str
     default: object = None
     later: bool = False
 
@@ -46,7 +50,7 @@ _class = functools.partial(notation.whole_number, least=-1)
 _not_negative = functools.partial(notation.number, least=0.0)
 
 
-def _fingerprint(text):
+def _fingerprint(text: str) -> str:
     # Of fixed length, so that a row that was cut off is noticed.
     if len(text) != 16 or not set(text) <= set("0123456789abcdef"):
         raise ValueError(f"must be 16 hexadecimal digits; received {notation.shown(text)}")
@@ -90,7 +94,7 @@ COLUMNS = (
 _BY_NAME = {column.name: column for column in COLUMNS}
 
 
-def names(role):
+def names(role: Role) -> tuple[str, ...]:
     """Returns the names of the columns of a role, a tuple of str in the order of a file."""
     return tuple(column.name for column in COLUMNS if column.role == role)
 
@@ -99,7 +103,7 @@ LATER = frozenset(column.name for column in COLUMNS if column.later)
 VOTES = ("selection_counts", "counts")
 
 
-def parsed(name, text):
+def parsed(name: str, text: str) -> Any:
     """Returns the value of a text in a column, or None if it says that the value is unknown.
 
     Args:
@@ -118,7 +122,7 @@ def parsed(name, text):
         raise ValueError(f"column {name} {error}") from error
 
 
-def written(name, value):
+def written(name: str, value: object) -> str:
     """Returns the text of a value in a column; texts, which are written already, and None too."""
     if value is None:
         return UNKNOWN
@@ -127,6 +131,6 @@ def written(name, value):
     return _BY_NAME.get(name, Column(name, RESULT)).write(value)
 
 
-def default(name):
+def default(name: str) -> Any:
     """Returns the value of a column where a file does not have it, mostly None."""
     return _BY_NAME[name].default if name in _BY_NAME else None

@@ -2,12 +2,15 @@
 
 import dataclasses
 import fractions
+import os
 import pathlib
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lsrs_tf.records import schema
 from lsrs_tf.records.reading import read_table
+from lsrs_tf.records.record import Record
 
 UNKNOWN = schema.UNKNOWN
 VARIES = "varies"
@@ -24,26 +27,26 @@ class Run:
     """
 
     path: pathlib.Path
-    records: list
+    records: list[Record]
 
     @property
-    def radii(self):
+    def radii(self) -> NDArray[np.float64]:
         """Float array of the certified radii."""
         return np.array([record.radius for record in self.records])
 
     @property
-    def correct(self):
+    def correct(self) -> NDArray[np.bool_]:
         """Bool array, whether the certified class is the true one."""
         return np.array([record.correct for record in self.records])
 
     @property
-    def seconds(self):
+    def seconds(self) -> float | None:
         """Mean time of an image as a float, or None if the file does not tell that of each."""
         mean = float(np.mean([record.seconds for record in self.records]))
         return None if np.isnan(mean) else mean
 
     @property
-    def clean_accuracy(self):
+    def clean_accuracy(self) -> fractions.Fraction | None:
         """Fraction of images whose class without noise is the true one, or None if unknown."""
         clean = [record.value("clean") for record in self.records]
         if None in clean:
@@ -55,51 +58,51 @@ class Run:
         return fractions.Fraction(correct, len(clean))
 
     @property
-    def samples(self):
+    def samples(self) -> NDArray[np.int64] | None:
         """Int array of the noisy samples of each image, or None if the file does not tell."""
         samples = [record.value("samples") for record in self.records]
         return None if None in samples else np.array(samples)
 
     @property
-    def class_probabilities(self):
+    def class_probabilities(self) -> NDArray[np.float64] | None:
         """Float array, the share of the selected class in the samples; None if there are no votes.
 
         Samples without a vote count against the class, where the file tells how many there were.
         """
-        votes = [record.votes for record in self.records]
-        if any(entry is None or len(entry[0]) != len(entry[1]) for entry in votes):
-            return None
-        return np.array(
-            [
-                counts[selection.argmax()] / max(1, _estimation_samples(record), counts.sum())
-                for record, (selection, counts) in zip(self.records, votes, strict=True)
-            ]
-        )
+        shares = []
+        for record in self.records:
+            votes = record.votes
+            if votes is None or len(votes[0]) != len(votes[1]):
+                return None
+            selection, counts = votes
+            samples = max(1, _estimation_samples(record), counts.sum())
+            shares.append(counts[selection.argmax()] / samples)
+        return np.array(shares)
 
-    def setting(self, name):
+    def setting(self, name: str) -> str:
         """Returns a setting as text: 'varies' if rows differ in it, '-' if it is unknown."""
         texts = {record.extra.get(name, UNKNOWN) for record in self.records}
         return texts.pop() if len(texts) == 1 else VARIES
 
     @property
-    def replaced(self):
+    def replaced(self) -> str:
         """Fraction of layers that is orthogonal, such as '9/18', 'varies', or '-' if unknown."""
         return self.setting("replaced")
 
     @property
-    def defense(self):
+    def defense(self) -> str:
         """'LS-RS', 'IS-RS' (nothing replaced) or '-'."""
         if self.replaced in (UNKNOWN, VARIES):
             return UNKNOWN
         return "IS-RS" if self.replaced.startswith("0/") else "LS-RS"
 
     @property
-    def sigma(self):
+    def sigma(self) -> str:
         """Standard deviation of the noise, as text: 'varies' if it does, '-' if unknown."""
         return self.setting("sigma")
 
     @property
-    def certificates(self):
+    def certificates(self) -> str:
         """How the certificates were made, as text, or '-' if unknown."""
         n, alpha = self.setting("n"), self.setting("alpha")
         if UNKNOWN in (n, alpha):
@@ -115,14 +118,14 @@ class Run:
         return ", ".join(parts)
 
     @property
-    def name(self):
+    def name(self) -> str:
         """A name for a legend."""
         if self.defense == UNKNOWN:
             return _plain_name(self.path)
         return f"{self.defense} {self.replaced}, sigma {self.sigma}"
 
 
-def _estimation_samples(record):
+def _estimation_samples(record: Record) -> int:
     """Returns the samples of a record that the votes come from, 0 where the file does not tell."""
     if record.value("method") == "fixed":
         return record.value("n") or 0
@@ -133,7 +136,7 @@ def _estimation_samples(record):
     return 0
 
 
-def read_run(path):
+def read_run(path: str | os.PathLike[str]) -> Run:
     """Reads a certification file.
 
     Args:
@@ -152,7 +155,7 @@ def read_run(path):
     return Run(pathlib.Path(path), table.records)
 
 
-def _plain_name(path):
+def _plain_name(path: pathlib.Path) -> str:
     """Returns the name of a file without '.tsv' and the like; other dots belong to the name."""
     name = path.name if path.name not in ("", "..") else path.resolve().name
     for suffix in _SUFFIXES:

@@ -5,11 +5,13 @@ Source: Cohen, Rosenfeld and Kolter, "Certified Adversarial Robustness via Rando
 """
 
 import math
-import numbers
 
 import numpy as np
 import scipy.special
 import scipy.stats
+from numpy.typing import NDArray
+
+from lsrs_tf.number_kinds import is_real_number, is_whole_number
 
 # SciPy's inverse of the incomplete beta function is accurate to about 1e-13, relatively; what is
 # computed from it is lowered by far more than that, which costs nothing that a person could notice.
@@ -25,14 +27,13 @@ SMALLEST_ALPHA = 1e-100
 LARGEST_N = 10**9
 
 
-def check_alpha(alpha):
+def check_alpha(alpha: object) -> float:
     """Returns alpha as a float, or raises unless it lies from `SMALLEST_ALPHA` to below 1."""
     return _checked_alpha(alpha, SMALLEST_ALPHA)
 
 
-def _checked_alpha(alpha, smallest):
-    number = isinstance(alpha, numbers.Real) and not isinstance(alpha, bool)
-    if not (number and 0.0 < alpha < 1.0):
+def _checked_alpha(alpha: object, smallest: float) -> float:
+    if not (is_real_number(alpha) and 0.0 < alpha < 1.0):
         raise ValueError(
             "`alpha`, the probability that a certificate is wrong, must lie strictly between 0 and "
             f"1 (0.001 is customary). Received: alpha={alpha!r}"
@@ -45,10 +46,9 @@ def _checked_alpha(alpha, smallest):
     return float(alpha)
 
 
-def checked_count(value, name):
+def checked_count(value: object, name: str) -> int:
     """Returns a number of samples as an int, or raises if it is not one from 1 to `LARGEST_N`."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or not 1 <= value <= LARGEST_N:
+    if not (is_whole_number(value) and 1 <= value <= LARGEST_N):
         raise ValueError(
             f"`{name}` must be a whole number of at least 1, and at most {LARGEST_N}. "
             f"Received: {name}={value!r}"
@@ -56,7 +56,7 @@ def checked_count(value, name):
     return int(value)
 
 
-def smallest_certifying_n(alpha):
+def smallest_certifying_n(alpha: float) -> int:
     """Returns the smallest number of samples that can certify anything at level alpha.
 
     Even unanimous votes leave the lower bound at alpha ** (1 / n), which must exceed 1/2.
@@ -70,7 +70,7 @@ def smallest_certifying_n(alpha):
     return n
 
 
-def lower_confidence_bound(count, n, alpha):
+def lower_confidence_bound(count: int, n: int, alpha: float) -> float:
     """Returns a lower bound of a probability that fails with probability at most alpha.
 
     The one-sided Clopper-Pearson bound: the largest p for which `count` or more hits in n
@@ -107,7 +107,7 @@ def lower_confidence_bound(count, n, alpha):
     return bound * (1.0 - (_BETA_MARGIN_RARE if rare else _BETA_MARGIN))
 
 
-def upper_confidence_bound(count, n, alpha):
+def upper_confidence_bound(count: int, n: int, alpha: float) -> float:
     """Returns an upper bound of a probability that fails with probability at most alpha.
 
     The one-sided Clopper-Pearson bound, rounded up; see `lower_confidence_bound`.
@@ -115,7 +115,9 @@ def upper_confidence_bound(count, n, alpha):
     return 1.0 - lower_confidence_bound(n - count, n, alpha)
 
 
-def runner_up_bounds(counts, label, n, alpha):
+def runner_up_bounds(
+    counts: NDArray[np.integer], label: int, n: int, alpha: float
+) -> tuple[float, float]:
     """Returns bounds of the probabilities of a class and of every other one, at alpha together.
 
     Half of alpha goes to the class, half to the others. The bound of the others needs no share for
@@ -141,7 +143,7 @@ def runner_up_bounds(counts, label, n, alpha):
     return p_lower, min(p_upper, float(np.nextafter(1.0 - p_lower, 1.0)))
 
 
-def _check_votes(counts, n):
+def _check_votes(counts: NDArray[np.integer], n: int) -> None:
     if len(counts) < 2 or counts.min() < 0 or counts.sum() > n:
         raise ValueError(
             f"Votes must be for two classes or more, and come from n samples. Received: {counts}, "
@@ -149,13 +151,13 @@ def _check_votes(counts, n):
         )
 
 
-def float32_below(value):
+def float32_below(value: float) -> np.float32:
     """Returns the largest float32 number that is not above a float64 number."""
     nearest = np.float32(value)
     return nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(-np.inf))
 
 
-def majority_is_significant(first, second, alpha):
+def majority_is_significant(first: int, second: int, alpha: float) -> bool:
     """Returns whether the leading class leads with an error of at most alpha.
 
     The two-sided binomial test of Cohen et al. (2019), section 3.2.1 and Hung and Fithian (2019):
@@ -172,7 +174,7 @@ def majority_is_significant(first, second, alpha):
     return bool(scipy.stats.binomtest(first, first + second, 0.5).pvalue <= alpha)
 
 
-def predicted_label(counts, n, alpha):
+def predicted_label(counts: NDArray[np.integer], n: int, alpha: float) -> int:
     """Returns the class that leads in n samples with an error of at most alpha, or -1.
 
     Samples without a vote (ties, logits that are not finite, unusable noise) may have been for any

@@ -1,13 +1,19 @@
 import dataclasses
 import math
+from typing import Literal, TypeAlias
 
+import numpy as np
 import scipy.special
+from numpy.typing import NDArray
 
 from lsrs_tf.statistics import confidence
 
 # SciPy's normal law and its inverse are accurate to about 1e-15, relatively; what is computed from
 # them is lowered by far more than that.
 _NORMAL_MARGIN = 1e-13
+
+# What the probability of a class is held against, see `RadiusScale.proven`.
+Against: TypeAlias = Literal["half", "runner_up"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +43,7 @@ class RadiusScale:
     lipschitz: float
     loss: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         numbers = (self.sigma, self.lipschitz)
         if not all(number > 0 and math.isfinite(number) for number in numbers):
             raise ValueError(
@@ -48,7 +54,7 @@ class RadiusScale:
         if not self.loss >= 0:
             raise ValueError(f"The loss of a radius must be at least 0. Received: {self.loss}")
 
-    def radius(self, p_lower):
+    def radius(self, p_lower: float) -> float:
         """Returns the certified L2 radius in input space; 0.0 means abstention.
 
         R = (sigma * ndtri(p_lower) - loss) / L, where more than half of the noisy votes are certain
@@ -65,7 +71,7 @@ class RadiusScale:
         in_latent = self.sigma * float(scipy.special.ndtri(p_lower)) * (1.0 - _NORMAL_MARGIN)
         return self._in_input(in_latent)
 
-    def radius_against(self, p_lower, p_upper):
+    def radius_against(self, p_lower: float, p_upper: float) -> float:
         """Returns the certified L2 radius where other classes have at most a known probability.
 
         R = (sigma / 2 * (ndtri(p_lower) - ndtri(p_upper)) - loss) / L.
@@ -83,7 +89,15 @@ class RadiusScale:
         distance = high - low - _NORMAL_MARGIN * (abs(high) + abs(low))
         return self._in_input(self.sigma / 2 * distance)
 
-    def proven(self, counts, label, *, n, alpha, against="half"):
+    def proven(
+        self,
+        counts: NDArray[np.integer],
+        label: int,
+        *,
+        n: int,
+        alpha: float,
+        against: Against = "half",
+    ) -> tuple[float, float]:
         """Returns what votes of a fixed number of samples prove about a class.
 
         Args:
@@ -104,7 +118,7 @@ class RadiusScale:
         p_lower = confidence.lower_confidence_bound(int(counts[label]), n, alpha)
         return self.radius(p_lower), p_lower
 
-    def probability_needed(self, radius):
+    def probability_needed(self, radius: float) -> float:
         """Returns the least probability whose certified radius is at least `radius`, rounded up.
 
         Args:
@@ -115,7 +129,7 @@ class RadiusScale:
         tail = float(scipy.special.ndtr(-quantile)) * (1 - 1e-12)
         return min(1.0, float((1 - tail) * (1 + 2.0**-52)))
 
-    def largest_radius(self, n, alpha):
+    def largest_radius(self, n: int, alpha: float) -> float:
         """Returns the radius that n unanimous votes prove.
 
         Args:
@@ -124,6 +138,6 @@ class RadiusScale:
         """
         return self.radius(confidence.lower_confidence_bound(n, n, alpha))
 
-    def _in_input(self, radius_in_latent):
+    def _in_input(self, radius_in_latent: float) -> float:
         lowered = (radius_in_latent - self.loss) / self.lipschitz * (1.0 - _NORMAL_MARGIN)
         return max(0.0, lowered)

@@ -19,7 +19,7 @@ _FIRST_PILOT = 100
 _IN_SIGMAS = RadiusScale(1.0, 1.0)
 
 
-def next_pilot(hits, taken, n, alpha, tolerance):
+def next_pilot(hits: int, taken: int, n: int, alpha: float, tolerance: float) -> int:
     """Returns how many pilot samples there should be in all before the plan is believed.
 
     Args:
@@ -41,11 +41,11 @@ def next_pilot(hits, taken, n, alpha, tolerance):
     return _more(taken, n)
 
 
-def _more(taken, n):
+def _more(taken: int, n: int) -> int:
     return min(2 * taken, n)
 
 
-def pilot_sizes(n):
+def pilot_sizes(n: int) -> list[int]:
     """Returns all numbers of pilot samples at which `next_pilot` can stop, ascending ints.
 
     Args:
@@ -58,7 +58,7 @@ def pilot_sizes(n):
 
 
 @functools.lru_cache(maxsize=65_536)
-def planned_samples(hits, taken, n, alpha, tolerance):
+def planned_samples(hits: int, taken: int, n: int, alpha: float, tolerance: float) -> int:
     """Returns the fewest samples whose radius is expected within a tolerance of that of n.
 
     The number is one of `sequential_looks`. An image that n samples would certify at all is
@@ -81,7 +81,7 @@ def planned_samples(hits, taken, n, alpha, tolerance):
     return n
 
 
-def _expected_radius(share, samples, alpha):
+def _expected_radius(share: float, samples: int, alpha: float) -> float:
     """Returns the radius, in units of sigma, for the expected number of hits."""
     p_lower = confidence.lower_confidence_bound(round(share * samples), samples, alpha)
     return _IN_SIGMAS.radius(p_lower)

@@ -18,10 +18,12 @@ largest under the null hypothesis at p0 itself, where it is calibrated.
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import scipy.special
 import scipy.stats
+from numpy.typing import NDArray
 
 from lsrs_tf.statistics import confidence
 
@@ -58,17 +60,17 @@ class SequentialTest:
 
     p0: float
     alpha: float
-    looks: np.ndarray
-    certify_from: np.ndarray
-    give_up_to: np.ndarray
+    looks: NDArray[np.int64]
+    certify_from: NDArray[np.int64]
+    give_up_to: NDArray[np.int64]
 
 
-def least_certifying_hits(p0, n, alpha):
+def least_certifying_hits(p0: float, n: int, alpha: float) -> int:
     """Returns the least hits among a fixed n that show a probability above p0; n + 1 for none."""
     return int(scipy.stats.binom.isf(alpha, n, p0)) + 1
 
 
-def sequential_looks(n):
+def sequential_looks(n: int) -> NDArray[np.int64]:
     """Returns the looks of a test of at most n samples: int64, ascending, the last one n."""
     looks = [min(_FIRST_LOOK, n)]
     while looks[-1] < n:
@@ -77,7 +79,7 @@ def sequential_looks(n):
 
 
 @functools.lru_cache(maxsize=256)
-def sequential_test(p0, n, alpha):
+def sequential_test(p0: float, n: int, alpha: float) -> SequentialTest:
     """Returns the test that the probability of a class exceeds p0.
 
     Args:
@@ -117,7 +119,7 @@ def sequential_test(p0, n, alpha):
     return SequentialTest(p0, alpha, looks, certify_from, give_up_to)
 
 
-def _needed(p0, alpha):
+def _needed(p0: float, alpha: float) -> str:
     """Returns what to use where n unanimous samples do not show a probability above p0."""
     samples = math.log(alpha) / math.log(p0) if 0 < p0 < 1 else math.inf
     if samples > confidence.LARGEST_N:
@@ -125,7 +127,9 @@ def _needed(p0, alpha):
     return f"n={math.ceil(samples)} or more, or a smaller radius"
 
 
-def outcome_probabilities(test, p):
+def outcome_probabilities(
+    test: SequentialTest, p: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns the exact law of a test's outcome when every sample is a hit with probability p.
 
     Args:
@@ -170,7 +174,7 @@ def _outcomes(p, looks, certify_from, give_up_to, alpha):
     return certified, given_up, (least, law)
 
 
-def _reach(negligible):
+def _reach(negligible: float) -> float:
     """Returns how many times further than usual binomial laws are followed for such ends.
 
     By Bennett's inequality (1962) less than exp(-98) is further than 14 standard deviations and 40
@@ -181,7 +185,7 @@ def _reach(negligible):
 
 
 @functools.lru_cache(maxsize=4096)
-def _binomial(samples, p, reach):
+def _binomial(samples: int, p: float, reach: float) -> tuple[int, NDArray[np.float64]]:
     """Returns (first, probabilities) of the binomial law, without negligible ends."""
     spread = reach * (14 * math.sqrt(samples * p * (1 - p)) + 40)
     first = max(0, math.floor(samples * p - spread))
@@ -241,7 +245,7 @@ def _futility_boundary(p0, looks, alpha):
     return boundary(_calibrated(lost_power, _LOST_POWER, math.log(1 / _LOST_POWER)))
 
 
-def _hopeful_probability(p0, n, alpha):
+def _hopeful_probability(p0: float, n: int, alpha: float) -> float | None:
     """Returns where a test of n samples certifies with `_POWER`, or None if that is nowhere."""
     least = least_certifying_hits(p0, n, alpha)
     if least > n:
@@ -251,7 +255,7 @@ def _hopeful_probability(p0, n, alpha):
     return hopeful if hopeful < 1 else None
 
 
-def _calibrated(error, limit, highest):
+def _calibrated(error: Callable[[float], float], limit: float, highest: float) -> float:
     """Returns about the least threshold with error(threshold) <= limit; errors fall with it."""
     low, high = -2.0, highest + 10.0
     while error(high) > limit:
