@@ -95,7 +95,7 @@ def export_saved_model(
         noise=noise,
         batch_size=batch_size,
     )
-    radius_tests = RadiusTests(certifier, radii)
+    radius_tests = RadiusTests(certifier, tuple(radii))
     signatures = Signatures(certifier, model.head, radius_tests, predict_n, samples["max_n"])
     archive = keras.export.ExportArchive()
     # Nothing is tracked beyond what the functions use: tracking the model would store it twice.
