@@ -163,10 +163,12 @@ class Certifier:
             start = time.perf_counter()
             latents = [self.classifier.encode(image) for _, image in group]
             made = [self._decision(self.classifier.clean_label(latent)) for latent in latents]
+            # The last group gets the shape of passes in which the head has been checked.
+            latents += [latents[-1]] * (self.settings.images_per_draw - len(group))
             while made[0].certificate() is None:
                 purpose, samples = made[0].purpose, made[0].missing
                 votes = self.classifier.count_shared(latents, purpose, samples, self.settings.seed)
-                for decision, counts in zip(made, votes, strict=True):
+                for decision, counts in zip(made, votes[: len(made)], strict=True):
                     decision.add(counts, samples)
             seconds = (time.perf_counter() - start) / len(group)
             for (key, _), decision in zip(group, made, strict=True):

@@ -147,8 +147,9 @@ def _largest_eigenvalue(triangle):
             tol=_factorization(len(triangle)) / 16,
             return_eigenvectors=False,
         )
-    except scipy.sparse.linalg.ArpackNoConvergence:
-        # A proposal from below; the proof raises it.
+    except scipy.sparse.linalg.ArpackError:
+        # It did not converge, or has nothing to start from, as with zeros. A proposal from below;
+        # the proof raises it.
         vector = start / np.linalg.norm(start)
         largest = np.linalg.norm(operator @ vector)
     return float(largest)

@@ -32,7 +32,7 @@ _CONSEQUENCE = (
 def checked_num_classes(head, latent_shape, rows):
     """Returns the number of classes of a head, or raises if its rows are not independent.
 
-    It takes twelve passes of the head: in most of them half of the rows are replaced, and the
+    It takes thirteen passes of the head: in most of them half of the rows are replaced, and the
     logits of the other half must not change.
 
     Args:
@@ -76,6 +76,9 @@ def checked_num_classes(head, latent_shape, rows):
         _check_kept(logits_of, latents, logits, keep, other, allowed)
     large = _SCALE_OF_LARGE_ROWS * latents
     logits_of_large = logits_of(large)
+    moved = logits_of(large[order])
+    if not _alike(logits_of_large[order], moved, tolerance):
+        _refuse(logits_of_large[order], moved)
     # Whatever the distance between two rows, for some of them this differs.
     parity = np.array([row.bit_count() % 2 == 1 for row in range(rows)])
     for keep in (parity, ~parity):

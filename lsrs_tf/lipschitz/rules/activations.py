@@ -76,7 +76,12 @@ def _softmax_evaluation(shape, axes):
     length = math.prod(shape[axis] or math.inf for axis in axes)
     root = math.sqrt(number_of_values(shape) / length)
     error = (length + _SOFTMAX_ROUNDINGS) * UNIT_ROUNDOFF * root
-    return Evaluation(lipschitz=CONSTANTS["softmax"], offset=root, absolute=error)
+    # Over several axes Keras subtracts the logarithm of the sum, which is rounded by its own size:
+    # that of the largest value of the group.
+    relative = 8 * UNIT_ROUNDOFF if len(axes) > 1 else 0.0
+    return Evaluation(
+        lipschitz=CONSTANTS["softmax"], offset=root, relative=relative, absolute=error
+    )
 
 
 def of_function(activation, layer):

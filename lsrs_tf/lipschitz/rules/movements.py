@@ -22,7 +22,8 @@ def _moves_values(*_):
 
 @bound_rule(keras.layers.Flatten)
 def _flatten(layer, input_shape):
-    if None in input_shape[1:] or len(input_shape) < 2:
+    # Channels first are moved behind the pixels: another order than that of the values.
+    if layer.data_format != "channels_last" or None in input_shape[1:] or len(input_shape) < 2:
         return isometry("moves values only")
     return LayerBound(
         1.0,

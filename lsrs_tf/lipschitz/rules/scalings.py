@@ -28,9 +28,8 @@ def _batch_normalization(layer, input_shape):
             f"Layer '{layer.name}' (BatchNormalization) has a variance of {np.min(variance)} and "
             f"an epsilon of {layer.epsilon}, which leave nothing to divide by."
         )
-    factors = 1 / np.sqrt(variance + epsilon)
-    if layer.scale:
-        factors = factors * float64(layer.gamma)
+    gamma = float64(layer.gamma) if layer.scale else 1.0
+    factors = gamma / np.sqrt(variance + epsilon)
     # Roundings here, each by less than one unit in the last place.
     largest = round_up(float(np.max(np.abs(factors))) * (1 + 8 * UNIT_ROUNDOFF))
     values = number_of_values(input_shape)
@@ -52,7 +51,10 @@ def _batch_normalization(layer, input_shape):
                 added(norm, _FACTOR_ROUNDINGS + 4, magnitude),
             ]
         ),
-        linear_map=ChannelScaling(factors, _FACTOR_ROUNDINGS) if last else None,
+        # Neighbours may cancel: each factor is its own, not one of a smaller epsilon.
+        linear_map=ChannelScaling(gamma / np.sqrt(variance + layer.epsilon), _FACTOR_ROUNDINGS)
+        if last
+        else None,
     )
 
 
@@ -85,17 +87,15 @@ def _rescaling(layer, input_shape):
         BOUNDED,
         "largest factor",
         evaluation=chained([scaled(scale, 2, values), added(offset)]),
-        linear_map=_scaling_of_either_precision(layer.scale, input_shape[-1]),
+        linear_map=_scaling_as_frozen(layer.scale, input_shape[-1]),
         interval=affine_interval(layer.scale, layer.offset),
     )
 
 
-def _scaling_of_either_precision(scale, channels):
-    # Keras may round the factors to float32 or not: the larger of both is folded.
-    factors = np.array([np.sign(entry) * either_precision(entry) for entry in np.ravel(scale)])
-    if channels is None:
-        return None
-    return ChannelScaling(np.broadcast_to(factors, [channels]))
+def _scaling_as_frozen(scale, channels):
+    # The very factors of a float64 layer: neighbours may cancel, so that larger ones prove nothing.
+    factors = np.ravel(keras.ops.convert_to_numpy(keras.ops.cast(scale, "float64")))
+    return None if channels is None else ChannelScaling(np.broadcast_to(factors, [channels]))
 
 
 @bound_rule(layers.Standardization)

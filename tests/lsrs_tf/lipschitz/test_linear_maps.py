@@ -104,6 +104,76 @@ def test_normalization_undoes_the_scales_of_filters():
     assert lipschitz_bound(model) < 0.02 * np.prod([rows[layer.name] for layer in model.layers])
 
 
+@pytest.mark.parametrize("by_default", [False, True])
+def test_flattening_that_moves_channels_is_not_folded(by_default):
+    def parts(flatten):
+        return [
+            [Layers.Rescaling([1.0, 1000.0]), flatten(), Layers.BatchNormalization()],
+            [Layers.Conv2D(3, 3, padding="same"), flatten(), Layers.Dense(5)],
+        ]
+
+    if by_default:
+        keras.config.set_image_data_format("channels_first")
+        flattens = [Layers.Flatten() for _ in range(2)]
+        keras.config.set_image_data_format("channels_last")
+    else:
+        flattens = [Layers.Flatten(data_format="channels_first") for _ in range(2)]
+    rng = np.random.default_rng(0)
+    for index in range(2):
+        model = _chain(parts(lambda i=index: flattens[i])[index], rng, (3, 2, 2))
+        frozen = freeze_encoder(model)
+        exact = np.linalg.norm(jacobian(frozen, (3, 2, 2)), 2)
+        assert exact * (1 - 1e-9) <= lipschitz_bound(frozen)
+        assert exact * (1 - 1e-6) <= lipschitz_bound(model)
+
+
+@pytest.mark.parametrize("scale", [[0.7, 0.3], (0.7, 0.3), np.array([0.7, 0.3])])
+def test_factors_of_a_rescaling_that_neighbours_cancel_are_those_that_run(scale):
+    model = keras.Sequential(
+        [
+            keras.Input((1,)),
+            Layers.Dense(2, use_bias=False),
+            Layers.Rescaling(scale),
+            Layers.Dense(1, use_bias=False),
+        ]
+    )
+    _check_cancelling(model, np.array([0.7, 0.3]))
+
+
+@pytest.mark.parametrize("epsilon", [1e-3, 1e-4, 1e-5])
+def test_factors_of_a_normalization_that_neighbours_cancel_are_those_that_run(epsilon):
+    norm = Layers.BatchNormalization(epsilon=epsilon, center=False)
+    model = keras.Sequential(
+        [
+            keras.Input((1,)),
+            Layers.Dense(2, use_bias=False),
+            norm,
+            Layers.Dense(1, use_bias=False),
+        ]
+    )
+    norm.moving_variance.assign([0.0, 1.0])
+    _check_cancelling(model, 1 / np.sqrt(np.array([0.0, 1.0]) + epsilon))
+
+
+def _check_cancelling(model, factors):
+    for nearest in (factors, np.float64(np.float32(factors))):
+        model.layers[0].kernel.assign([[1.0, np.float32(nearest[0] / nearest[1])]])
+        model.layers[2].kernel.assign([[1.0], [-1.0]])
+        frozen = freeze_encoder(model)
+        exact = np.abs(jacobian(frozen, (1,))).max()
+        assert lipschitz_bound(frozen) >= exact * (1 - 1e-6)
+        assert lipschitz_bound(model) >= exact * (1 - 1e-6)
+
+
+def test_large_layers_of_zeros_have_a_bound():
+    for shape, layer in (
+        ((300,), Layers.Dense(200, kernel_initializer="zeros")),
+        ((4, 4, 160), Layers.Conv2D(160, 3, padding="same", kernel_initializer="zeros")),
+    ):
+        bound = lipschitz_bound(keras.Sequential([keras.Input(shape), layer]))
+        assert 0 <= bound < 1e-100
+
+
 def test_activation_ends_a_chain():
     parts = [
         Layers.BatchNormalization(),

@@ -9,6 +9,7 @@ import pytest
 
 import lsrs_tf
 from lsrs_tf import layers, models
+from lsrs_tf.lipschitz.registry import bound_of
 from lsrs_tf.lipschitz.rules import activations
 from lsrs_tf.models.freezing import freeze_encoder
 from lsrs_tf.numerics.fourier import _waves
@@ -186,6 +187,19 @@ def test_activation_is_evaluated_as_accurately_as_its_claim_says(name, scale):
     assert np.all(
         np.linalg.norm(computed, axis=1) <= (evaluation.lipschitz * size + evaluation.offset) * 1.01
     )
+
+
+@pytest.mark.parametrize("size", [1e3, 1e6, 1e9, 1e12])
+def test_softmax_over_several_axes_is_rounded_by_the_size_of_its_input(size):
+    layer = Layers.Softmax(axis=[1, 2], dtype="float64")
+    values = np.array([[[size, size], [size - 0.3, size - 0.7]]])
+    computed = layer(values).numpy()[0].ravel()
+    with mpmath.workdps(60):
+        powers = [mpmath.exp(mpmath.mpf(float(v)) - size) for v in values.ravel()]
+        exact = np.array([float(power / sum(powers)) for power in powers])
+    evaluation = bound_of(layer, (None, 2, 2)).evaluation
+    claim = evaluation.relative * np.linalg.norm(values) + evaluation.absolute
+    assert np.linalg.norm(computed - exact) <= claim + 2**-53
 
 
 def _exact_activation(name, values):
