@@ -101,7 +101,7 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
         classifier.warm_up()
         about = {}
         certificates = progress(
-            certifier.certify_each(_checked(missing, data, classifier.image_shape, about)),
+            certifier.certificates_of(_checked(missing, data, classifier.image_shape, about)),
             desc="certify",
             unit="image",
             total=len(indices),

@@ -46,7 +46,7 @@ class Client:
     Args:
         transport: `RestTransport` or `GrpcTransport`.
         timeout: float, seconds that a request may take. Certifying takes time in proportion to the
-            samples; see the README for its size.
+            samples; see "Operate a server" in the documentation.
     """
 
     def __init__(self, transport: Transport, timeout: float = 60.0) -> None:

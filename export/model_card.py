@@ -30,10 +30,6 @@ _SECTIONS = (
     "input",
     "certificates",
 )
-_SHARES = {
-    "clean_accuracy": "accuracy without noise (no certificate)",
-    "abstained": "abstentions",
-}
 _UNITS = {
     "images": "pixels in [0, 1]",
     "latents": "latent, as from `encode`",
@@ -200,9 +196,14 @@ def _measurements(measured):
     rows = [["test images", _text(measured.get("images", "unknown"))]]
     for radius, share in measured.get("certified_accuracy", {}).items():
         rows.append([f"certified accuracy at radius {radius}", _percent(share)])
-    for name, text in _SHARES.items():
-        if name in measured:
-            rows.append([text, _percent(measured[name])])
+    if "clean_accuracy" in measured:
+        rows.append(
+            ["accuracy without noise (no certificate)", _percent(measured["clean_accuracy"])]
+        )
+    if "abstained" in measured:
+        # Rounded up, as what is certified is rounded down.
+        certain = rounded_down(100 - 100 * fractions.Fraction(str(measured["abstained"])), 1)
+        rows.append(["abstentions", f"{float(100 - fractions.Fraction(certain)):.1f} %"])
     if "average_certified_radius" in measured:
         radius = rounded_down(measured["average_certified_radius"], 3)
         rows.append(["average certified radius (ACR)", radius])

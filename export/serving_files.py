@@ -39,7 +39,7 @@ services:
       - --enable_batching=true
       - --batching_parameters_file=/models/$name/batching_parameters.txt
       - --monitoring_config_file=/models/$name/monitoring.config
-      # More than a request may take; see the README for its size.
+      # More than a request may take; see "Operate a server" in docs/how-to/serve.md.
       - --rest_api_timeout_in_ms=600000
 $flags    ports:
       - "8500:8500"  # gRPC

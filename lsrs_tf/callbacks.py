@@ -1,9 +1,12 @@
 """Callbacks for Keras' `fit`."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.certification.functions import certify
 from lsrs_tf.certification.images import Images, number_of_images
 from lsrs_tf.certification.settings import Settings, TargetRadii, checked_target_radii
@@ -16,7 +19,7 @@ class CertifiedAccuracy(keras.callbacks.Callback):
 
     Sequential tests with few samples make it cheap: what they certify is certified, with error
     alpha for each image, but images that would need more than n samples count as failures. A
-    radius that n samples cannot reach is refused at the first epoch.
+    radius that n samples cannot reach is refused when training begins.
 
     Args:
         images: images with pixels in [0, 1], as for `lsrs_tf.certify`; they are read again at every
@@ -51,6 +54,13 @@ class CertifiedAccuracy(keras.callbacks.Callback):
         self._settings = {"n": settings.n, "alpha": settings.alpha, "seed": settings.seed}
         self._every_epochs = checked_count(every_epochs, "every_epochs")
 
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Raises where a radius or the encoder could not be certified, before hours of training."""
+        Certifier(self.model, **self._certification())
+
+    def _certification(self) -> dict[str, Any]:
+        return {"method": "sequential", "target_radii": self._radii, **self._settings}
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Certifies the images, and adds the accuracies to the logs."""
         if (epoch + 1) % self._every_epochs or logs is None:
@@ -60,9 +70,7 @@ class CertifiedAccuracy(keras.callbacks.Callback):
         result = certify(
             self.model,
             self._images,
-            method="sequential",
-            target_radii=self._radii,
-            **self._settings,
+            **self._certification(),
             verbose=0,
         )
         self._check_labels(len(result.labels))

@@ -32,7 +32,7 @@ class Certificate:
     samples: int
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class CertificationResult:
     """The certificates of a set of images, in their order.
 
@@ -63,6 +63,16 @@ class CertificationResult:
     samples: NDArray[np.int64]
     settings: Settings
     scale: RadiusScale
+
+    def __repr__(self) -> str:
+        """Returns a summary; the certificates are in the attributes."""
+        certified = self.labels >= 0
+        median = float(np.median(self.radii[certified])) if certified.any() else 0.0
+        return (
+            f"<CertificationResult of {len(self.labels)} images: {certified.sum()} certified "
+            f"with a median radius of {median:.3g}, {(~certified).sum()} abstentions, "
+            f"{self.settings}>"
+        )
 
     @classmethod
     def of_certificates(

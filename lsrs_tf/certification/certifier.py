@@ -9,14 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from lsrs_tf.certification.certificate import Certificate
 from lsrs_tf.certification.decisions import decisions
-from lsrs_tf.certification.images import checked_image
+from lsrs_tf.certification.images import Images, checked_image, each_image, number_of_images
 from lsrs_tf.certification.settings import Settings
 from lsrs_tf.models import LatentSmoothingModel
 from lsrs_tf.sampling.random_streams import stream as random_stream
 from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
 
 # A stage of at least so many passes is counted in one call, without other images.
-_LONG = 16
+_LONG = 2
 
 Key = TypeVar("Key")
 
@@ -80,26 +80,55 @@ class Certifier:
         Raises:
             ValueError: if the image is not valid, see `images.checked_image`.
         """
-        image = checked_image(image, self.classifier.image_shape, 0)
-        ((_, certificate, _),) = self.certify_each([(0, image)])
+        ((_, certificate, _),) = self.certificates_of([(0, np.asarray(image))])
         return certificate
 
-    def certify_each(
-        self, keys_and_images: Iterable[tuple[Key, NDArray[np.float32]]]
-    ) -> Iterator[tuple[Key, Certificate, float]]:
-        """Yields certificates in the order in which they become known.
+    def certify_each(self, images: Images) -> Iterator[Certificate]:
+        """Yields the certificates of images, in their order, as they become known.
 
         Args:
-            keys_and_images: iterable of (key, checked image); images are taken from it as passes
-                have room for them.
+            images: as for `lsrs_tf.certify`; they are read as passes have room for them.
+
+        Yields:
+            `Certificate`.
+
+        Raises:
+            ValueError: if an image is not valid; certificates before it have been yielded.
+        """
+        number_of_images(images)
+        # Images are decided in another order than they come in; early ones wait for those before.
+        early: dict[int, Certificate] = {}
+        following = 0
+        pairs = enumerate(each_image(images, self.classifier.image_shape))
+        for index, certificate, _ in self.certificates_of(pairs):
+            early[index] = certificate
+            while following in early:
+                yield early.pop(following)
+                following += 1
+
+    def certificates_of(
+        self, keys_and_images: Iterable[tuple[Key, NDArray[np.float32]]]
+    ) -> Iterator[tuple[Key, Certificate, float]]:
+        """Yields certificates in the order in which they become known, with keys.
+
+        Args:
+            keys_and_images: iterable of (key, image [height, width, channels]); images are taken
+                from it as passes have room for them.
 
         Yields:
             (key, `Certificate`, seconds that went into it).
+
+        Raises:
+            ValueError: if an image is not valid, see `images.checked_image`; the key names it.
         """
+        shape = self.classifier.image_shape
+        keys_and_images = (
+            (key, checked_image(image, shape, key)) for key, image in keys_and_images
+        )
         if self.settings.shared_noise:
-            yield from self._in_groups(iter(keys_and_images))
+            yield from self._in_groups(keys_and_images)
             return
-        waiting = iter(keys_and_images)
+        waiting = keys_and_images
         active: list[_Active[Key]] = []
         while True:
             self._fill(active, waiting)

@@ -1,10 +1,12 @@
 """The functions of a Keras pipeline: certified labels with radii, labels alone, other alphas."""
 
+import collections
 import dataclasses
 from collections.abc import Iterable
 from typing import TypeVar
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from lsrs_tf.certification.certificate import CertificationResult
@@ -112,17 +114,12 @@ def certify(
         batch_size=batch_size,
     )
     classifier = certifier.classifier
-    found = {
-        key: certificate
-        for key, certificate, _ in _with_progress(
-            certifier.certify_each(enumerate(each_image(images, classifier.image_shape))),
-            total,
-            "certify",
-            verbose,
-        )
-    }
+    if isinstance(images, np.ndarray | tf.Tensor | list | tuple):
+        # All of them are there: one that is not valid is refused before hours of the others.
+        collections.deque(each_image(images, classifier.image_shape), maxlen=0)
+    certificates = certifier.certify_each(images)
     return CertificationResult.of_certificates(
-        [found[key] for key in sorted(found)],
+        list(_with_progress(certificates, total, "certify", verbose)),
         classifier.num_classes,
         certifier.settings,
         classifier.radius_scale,

@@ -30,7 +30,7 @@ def checked_image(
     Args:
         image: array or tensor.
         shape: tuple, the shape that the encoder takes.
-        index: int, the place of the image, for the message.
+        index: the place of the image, or another name of it, for the message.
 
     Returns:
         float32 array of the given shape.
@@ -162,7 +162,7 @@ def _elements(images: Any) -> Iterable[Any]:
     return itertools.islice(images, length)
 
 
-def _batch(element: Any, shape: Sequence[int], index: int) -> NDArray[Any]:
+def _batch(element: Any, shape: Sequence[int], index: object) -> NDArray[Any]:
     images = _images_of(element)
     try:
         batch = np.asarray(images)
@@ -220,7 +220,8 @@ def _length(images: Any) -> int:
     raise ValueError(
         "Images must come to an end, in an array, a tensor, a list of images, a tf.data.Dataset or "
         f"a keras.utils.PyDataset with a length. Received: {type(images).__name__}. For a "
-        "generator, use tf.data.Dataset.from_generator, or a list of the images that are wanted."
+        "generator, use tf.data.Dataset.from_generator(...).take(count), or a list of the images "
+        "that are wanted."
     )
 
 

@@ -199,7 +199,11 @@ class Passage:
         name = f"{chain.names[0]} .. {chain.names[-1].split('/')[-1]}"
         evaluation = chain.evaluation.with_lipschitz(norm)
         layer_bound = LayerBound(
-            norm, BOUNDED, f"folded: {method}", smallest, evaluation=evaluation
+            norm,
+            BOUNDED,
+            f"replaces the rows of this chain: {method}",
+            smallest,
+            evaluation=evaluation,
         )
         rows.add(name, layer_bound)
         magnitude = chain.start.magnitude.through(evaluation, self.flow.shape)

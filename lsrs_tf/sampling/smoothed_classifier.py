@@ -1,3 +1,4 @@
+import numpy as np
 import tensorflow as tf
 
 from lsrs_tf.lipschitz import lipschitz_report
@@ -129,8 +130,18 @@ class SmoothedClassifier:
         ]
 
     def encode(self, image):
-        """Returns the float32 latent of one checked image, a tensor of `latent_shape`."""
-        return self._encode(tf.convert_to_tensor(image, tf.float32))
+        """Returns the float32 latent of one checked image, a tensor of `latent_shape`.
+
+        Raises:
+            ValueError: if it has values that are not finite, of which nothing is certain.
+        """
+        latent = self._encode(tf.convert_to_tensor(image, tf.float32))
+        if not np.all(np.isfinite(latent)):
+            raise ValueError(
+                "The encoder gives values that are not finite for an image, so that nothing can be "
+                "certified. Load weights from before training diverged."
+            )
+        return latent
 
     def clean_label(self, latent):
         """Returns the class of a latent without noise, -1 for none; it has no certificate."""

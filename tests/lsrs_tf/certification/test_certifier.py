@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+import lsrs_tf
 from lsrs_tf import models
 from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.statistics import confidence
@@ -134,3 +135,37 @@ def test_encoder_without_a_bound_is_refused():
     encoder = keras.Sequential([keras.Input((1, 1, 1)), keras.layers.LayerNormalization()])
     with pytest.raises(ValueError, match="LayerNormalization"):
         Certifier(models.LatentSmoothingModel(encoder, model.head, 0.25))
+
+
+@pytest.mark.parametrize("bad", [np.nan, -0.1, 255.0])
+@pytest.mark.parametrize("settings", [{}, {"images_per_draw": 2}])
+def test_every_way_in_checks_the_images(bad, settings):
+    certifier = Certifier(threshold_model(0.25, 0.25), n0=10, n=100, **settings)
+    images = np.stack([pixel(0.5), pixel(bad)])
+    with pytest.raises(ValueError, match="Image 1"):
+        list(certifier.certify_each(images))
+    with pytest.raises(ValueError, match="Image 7"):
+        list(certifier.certificates_of([(7, pixel(bad))]))
+    with pytest.raises(ValueError, match="Image 0"):
+        certifier.certify(pixel(bad))
+
+
+def test_each_is_in_the_order_of_the_images():
+    model = threshold_model(0.25, 0.25)
+    settings = {"method": "sequential", "target_radii": [0.1], "n0": 10, "n": 2_000}
+    certifier = Certifier(model, **settings, batch_size=64)
+    # The first image takes the most samples.
+    images = np.stack([pixel(value) for value in (0.36, 0.9, 0.9, 0.5, 0.1)])
+    each = list(certifier.certify_each(images))
+    together = lsrs_tf.certify(model, images, **settings, batch_size=64, verbose=0)
+    assert [entry.samples for entry in each] == together.samples.tolist()
+    assert each[0].samples > each[1].samples
+    assert "5 images" in repr(together) and "abstentions" in repr(together)
+
+
+def test_images_at_hand_are_all_checked_before_the_first_sample(monkeypatch):
+    monkeypatch.setattr(Certifier, "certify_each", lambda *_: pytest.fail("it sampled"))
+    images = np.stack([pixel(0.5), pixel(np.nan)])
+    for given in (images, list(images)):
+        with pytest.raises(ValueError, match="Image 1"):
+            lsrs_tf.certify(threshold_model(0.25, 0.25), given, n=100, verbose=0)

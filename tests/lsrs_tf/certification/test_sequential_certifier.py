@@ -16,7 +16,7 @@ def _images(count, seed=0):
 
 
 def _certificates(certifier, images):
-    return {key: found for key, found, _ in certifier.certify_each(enumerate(images))}
+    return {key: found for key, found, _ in certifier.certificates_of(enumerate(images))}
 
 
 def test_counts_do_not_depend_on_what_is_packed_with_them():
@@ -33,7 +33,7 @@ def test_counts_do_not_depend_on_what_is_packed_with_them():
             alpha=0.01,
             batch_size=batch_size,
         )
-        found.append({key: value for key, value, _ in certifier.certify_each(
+        found.append({key: value for key, value, _ in certifier.certificates_of(
             (index, images[index]) for index in order)})  # fmt: skip
     alone = {index: certifier.certify(images[index]) for index in range(7)}
     for other in (*found[1:], alone):
@@ -136,7 +136,7 @@ def test_images_are_taken_as_there_is_room_for_them():
             taken.append(index)
             yield index, pixel(0.9)
 
-    each = certifier.certify_each(images())
+    each = certifier.certificates_of(images())
     next(each)
     assert len(taken) < 10
     assert len(list(each)) == 19

@@ -65,7 +65,7 @@ def test_counts_are_those_of_the_fixed_sampler_and_disjoint_from_the_pilot():
         model, method="sequential", tolerance=0.05, n0=30, n=2_000, alpha=0.01, batch_size=64
     )
     images = np.random.default_rng(0).uniform(size=(4, 8, 8, 1)).astype(np.float32)
-    found = {key: value for key, value, _ in certifier.certify_each(enumerate(images))}
+    found = {key: value for key, value, _ in certifier.certificates_of(enumerate(images))}
     for index, image in enumerate(images):
         certificate = found[index]
         n = int(certificate.counts.sum())
