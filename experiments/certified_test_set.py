@@ -98,7 +98,7 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
             )
         check_images(file.done.values(), data, path)
         missing = [index for index in indices if index not in file.done]
-        classifier.warm_up()
+        certifier.warm_up()
         about = {}
         certificates = progress(
             certifier.certificates_of(_checked(missing, data, classifier.image_shape, about)),

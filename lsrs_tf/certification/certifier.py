@@ -74,6 +74,12 @@ class Certifier:
             "lipschitz": scale.lipschitz,
         }
 
+    def warm_up(self) -> None:
+        """Traces and compiles, so that the time of the first image is that of any other."""
+        self.classifier.warm_up()
+        if self.settings.method != "fixed":
+            self.classifier.warm_up_packed()
+
     def certify(self, image: ArrayLike | tf.Tensor) -> Certificate:
         """Returns the `Certificate` of one image [height, width, channels], pixels in [0, 1].
 
@@ -158,7 +164,9 @@ class Certifier:
     def _sample(self, active: list["_Active[Key]"]) -> None:
         """Takes samples of one long stage, or a pass of samples of several images."""
         first = active[0]
-        if first.decision.taken == 0 and first.decision.missing >= _LONG * self._pass_size:
+        # With a fixed number of samples there is next to nothing to share.
+        long = self.settings.method == "fixed" or first.decision.missing >= _LONG * self._pass_size
+        if first.decision.taken == 0 and long:
             first.count_stage()
             return
         start = time.perf_counter()

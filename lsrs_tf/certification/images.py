@@ -21,7 +21,7 @@ Images: TypeAlias = (
 
 
 def checked_image(
-    image: ArrayLike | tf.Tensor, shape: Sequence[int], index: int
+    image: ArrayLike | tf.Tensor, shape: Sequence[int], index: object
 ) -> NDArray[np.float32]:
     """Returns one image as a float32 array, or raises if no certificate could be given for it.
 

@@ -195,11 +195,15 @@ class SmoothedClassifier:
             checked_num_classes(self._head, self.latent_shape, rows)
 
     def warm_up(self):
-        """Traces and compiles, so that the time of the first image is that of any other."""
+        """Traces and compiles what counts the votes of one image."""
         image = tf.zeros(self.image_shape)
-        latent = self.encode(image)
-        self.count(image, latent, [(SELECTION, 1)], seed=0)
-        self.count_packed([latent], [noise_stream(0, image, SELECTION)], [0], [1])
+        self.count(image, self.encode(image), [(SELECTION, 1)], seed=0)
+
+    def warm_up_packed(self):
+        """Traces and compiles what counts the votes of several images in a pass."""
+        image = tf.zeros(self.image_shape)
+        stream = noise_stream(0, image, SELECTION)
+        self.count_packed([self.encode(image)], [stream], [0], [1])
 
     def latent(self, image):
         """Returns the float32 latent of one image, a tensor of `image_shape`; for use in graphs."""
