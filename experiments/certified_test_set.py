@@ -5,7 +5,7 @@ import re
 
 from experiments.datasets import fingerprint_of
 from lsrs_tf.certification.images import checked_image
-from lsrs_tf.models.fingerprint import fingerprint
+from lsrs_tf.models.latent_smoothing import fingerprint
 from lsrs_tf.progress import progress
 from lsrs_tf.records.journal import Journal
 

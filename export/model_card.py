@@ -14,7 +14,7 @@ from export.signatures import Signatures
 from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.evaluation.tables import markdown_table, rounded_down
 from lsrs_tf.models import LatentSmoothingModel
-from lsrs_tf.models.fingerprint import fingerprint
+from lsrs_tf.models.latent_smoothing import fingerprint
 from lsrs_tf.version import __version__
 
 # What clients may rely on.

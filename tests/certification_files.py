@@ -2,7 +2,7 @@
 
 from lsrs_tf.records import schema
 from lsrs_tf.records.reading import written_row
-from lsrs_tf.records.record import is_correct
+from lsrs_tf.records.schema import is_correct
 
 COLUMNS = schema.names(schema.CERTIFICATE)
 

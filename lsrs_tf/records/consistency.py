@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lsrs_tf.records import schema
 from lsrs_tf.records.notation import shown, written_radius
 from lsrs_tf.records.outcomes import can_end, possible_outcomes
-from lsrs_tf.records.record import Record
+from lsrs_tf.records.schema import Record
 from lsrs_tf.statistics.radius_scale import RadiusScale
 from lsrs_tf.statistics.sample_plans import pilot_sizes
 from lsrs_tf.statistics.sequential import sequential_looks

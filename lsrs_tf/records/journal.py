@@ -10,7 +10,7 @@ from lsrs_tf.files import written_whole
 from lsrs_tf.records import schema
 from lsrs_tf.records.notation import shown
 from lsrs_tf.records.reading import GZIP, table_of, written_row
-from lsrs_tf.records.record import Record, is_correct
+from lsrs_tf.records.schema import Record, is_correct
 
 _ADVICE = "Remove the line; its image will be certified again when certification resumes."
 

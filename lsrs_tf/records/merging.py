@@ -8,7 +8,7 @@ from lsrs_tf.files import written_whole
 from lsrs_tf.records import schema
 from lsrs_tf.records.notation import shown
 from lsrs_tf.records.reading import Table, read_table, written_row
-from lsrs_tf.records.record import Record
+from lsrs_tf.records.schema import Record
 
 
 def merge(

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 
 from lsrs_tf.records import consistency, schema
 from lsrs_tf.records.notation import shown
-from lsrs_tf.records.record import Record, is_correct
+from lsrs_tf.records.schema import Record, is_correct
 
 IN_A_FOLDER = "certified.tsv"
 GZIP = b"\x1f\x8b"

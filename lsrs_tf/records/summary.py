@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lsrs_tf.records import schema
 from lsrs_tf.records.reading import read_table
-from lsrs_tf.records.record import Record
+from lsrs_tf.records.schema import Record
 
 UNKNOWN = schema.UNKNOWN
 VARIES = "varies"

@@ -10,7 +10,7 @@ from lsrs_tf import models
 from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.records import reading
 from lsrs_tf.records.consistency import check, check_settings
-from lsrs_tf.records.record import Record
+from lsrs_tf.records.schema import Record
 from lsrs_tf.statistics.radius_scale import RadiusScale
 
 KINDS = {

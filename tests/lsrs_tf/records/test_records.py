@@ -1,4 +1,4 @@
-from lsrs_tf.records.record import Record, is_correct
+from lsrs_tf.records.schema import Record, is_correct
 
 
 def _record(**extra):
