@@ -197,10 +197,15 @@ class Journal:
 
     def _check_settings(self, records: Iterable[Record]) -> None:
         for record in records:
+            # A file of an earlier version was made with what was then the only way: the default.
+            before = {
+                name: record.extra.get(name, schema.written(name, schema.default(name)))
+                for name in self._settings
+            }
             changed = [
-                f"{name}={record.extra[name]} before, {value} now"
+                f"{name}={before[name]} before, {value} now"
                 for name, value in self._settings.items()
-                if record.extra[name] != value
+                if before[name] != value
             ]
             if changed:
                 raise FileExistsError(

@@ -4,7 +4,7 @@ import gzip
 import numpy as np
 import pytest
 
-from lsrs_tf.records import reading
+from lsrs_tf.records import reading, schema
 from lsrs_tf.records.journal import Journal
 
 SETTINGS = {"sigma": 0.25, "n": 100}
@@ -223,3 +223,15 @@ def test_full_disk_says_that_the_rows_before_are_safe(tmp_path, monkeypatch):
             _append(file, 1)
         monkeypatch.undo()
     assert reading.read(path)[0].idx == 0
+
+
+def test_setting_that_came_later_was_its_default_before(tmp_path, monkeypatch):
+    path = tmp_path / "file.tsv"
+    _file(path, 0)
+    column = schema.Column("purpose", schema.SETTING, default="test", later=True)
+    monkeypatch.setitem(schema._BY_NAME, "purpose", column)
+    monkeypatch.setattr(schema, "LATER", schema.LATER | {"purpose"})
+    with Journal(path, {**SETTINGS, "purpose": "test"}, RESULTS) as file:
+        assert sorted(file.done) == [0]
+    with pytest.raises(FileExistsError, match="purpose=test before, other now"):
+        Journal(path, {**SETTINGS, "purpose": "other"}, RESULTS)
