@@ -209,11 +209,19 @@ def _convolve_then_scale(convolution, scaling):
 
 
 def _scale_then_multiply(scaling, matrix):
-    return _scaled_matrix(matrix, scaling.factors, scaling)
+    factors = _for_all_values(scaling, matrix.values.shape[1])
+    return None if factors is None else _scaled_matrix(matrix, factors, scaling)
 
 
 def _multiply_then_scale(matrix, scaling):
-    return _scaled_matrix(matrix, scaling.factors[:, np.newaxis], scaling)
+    factors = _for_all_values(scaling, matrix.values.shape[0])
+    return None if factors is None else _scaled_matrix(matrix, factors[:, np.newaxis], scaling)
+
+
+def _for_all_values(scaling, values):
+    """Returns a factor for each of so many values, whose channels come last; None if none fits."""
+    pixels, rest = divmod(values, len(scaling.factors))
+    return None if rest else np.tile(scaling.factors, pixels)
 
 
 def _scaled_matrix(matrix, factors, scaling):

@@ -43,6 +43,16 @@ CHAINS = {
         Layers.Conv2D(4, 3, groups=2),
     ],
     "two convolutions": lambda: [Layers.Conv2D(3, 3, padding="same"), Layers.Conv2D(2, 3)],
+    "two convolutions, normalization": lambda: [
+        Layers.Conv2D(3, 3, padding="same"),
+        Layers.Conv2D(2, 3),
+        Layers.BatchNormalization(),
+    ],
+    "two convolutions, rescaling": lambda: [
+        Layers.Conv2D(3, 2),
+        Layers.Conv2D(3, 2, strides=2),
+        Layers.Rescaling([0.1, 2.0, 30.0]),
+    ],
     "dropout between": lambda: [
         Layers.Conv2D(4, 3),
         Layers.Dropout(0.3),
