@@ -4,7 +4,6 @@ import pathlib
 import re
 
 from experiments.datasets import fingerprint_of
-from lsrs_tf.certification.images import checked_image
 from lsrs_tf.models.latent_smoothing import fingerprint
 from lsrs_tf.progress import progress
 from lsrs_tf.records.journal import Journal
@@ -77,7 +76,6 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
         replaced: str such as '9/18', the fraction of layers that is orthogonal, for the file.
         indices: increasing list of int, which test images; the file may hold no others.
     """
-    classifier = certifier.classifier
     # Each in the form of its column, see `lsrs_tf.records.schema`.
     settings = {
         "data": data.name,
@@ -101,7 +99,7 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
         certifier.warm_up()
         about = {}
         certificates = progress(
-            certifier.certificates_of(_checked(missing, data, classifier.image_shape, about)),
+            certifier.certificates_of(_test_images(missing, data, about)),
             desc="certify",
             unit="image",
             total=len(indices),
@@ -161,8 +159,8 @@ def check_images(records, data, path):
             )
 
 
-def _checked(indices, data, image_shape, about):
-    """Yields indices and checked test images; notes (label, fingerprint) of each on the way."""
+def _test_images(indices, data, about):
+    """Yields indices and test images; notes (label, fingerprint) of each on the way."""
     for index, (image, label) in zip(indices, data.test(indices), strict=True):
         about[index] = int(label), fingerprint_of(image)
-        yield index, checked_image(image, image_shape, index)
+        yield index, image

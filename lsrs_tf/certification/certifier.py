@@ -165,12 +165,15 @@ class Certifier:
         """Takes samples of one long stage, or a pass of samples of several images."""
         first = active[0]
         # With a fixed number of samples there is next to nothing to share.
-        long = self.settings.method == "fixed" or first.decision.missing >= _LONG * self._pass_size
+        long = (
+            self.settings.method == "fixed"
+            or first.decision.missing >= _LONG * self.classifier.pass_size
+        )
         if first.decision.taken == 0 and long:
             first.count_stage()
             return
         start = time.perf_counter()
-        room, requests = self._pass_size, []
+        room, requests = self.classifier.pass_size, []
         for entry in active:
             count = min(room, entry.decision.missing)
             if count == 0:
@@ -187,10 +190,6 @@ class Certifier:
         samples = sum(count for _, count in requests)
         for (entry, count), counts in zip(requests, votes, strict=True):
             entry.add(counts, count, seconds * count / samples)
-
-    @property
-    def _pass_size(self) -> int:
-        return self.classifier.pass_size
 
     def _in_groups(
         self, waiting: Iterator[tuple[Key, NDArray[np.float32]]]

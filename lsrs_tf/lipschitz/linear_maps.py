@@ -59,7 +59,8 @@ class Flattened(LinearMap):
 
     def matrix(self):
         """Returns the identity."""
-        return Matrix(np.eye(self.values)) if _is_small(self.values, self.values) else None
+        small = convolutions.is_small(self.values, self.values)
+        return Matrix(np.eye(self.values)) if small else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -286,10 +287,6 @@ _PRODUCTS = {
     (Convolution, Convolution): _convolve_twice,
     (Matrix, ChannelScaling): _multiply_then_scale,
 }
-
-
-def _is_small(inputs, outputs):
-    return convolutions.is_small(inputs, outputs)
 
 
 def _and(bound, uncertainty):
