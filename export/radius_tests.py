@@ -65,12 +65,14 @@ class RadiusTests:
         give_up_to = tf.gather(tf.constant(self._give_up_to), level)
         looks = tf.constant(self._looks)
         n0, chunk = self._certifier.settings.n0, self._classifier.batch_size
-        label = tf.argmax(self._classifier.votes(image, latent, seed, random_streams.SELECTION, n0))
+        graph = self._classifier.graph
+        selection = graph.sample_counts(image, latent, seed, random_streams.SELECTION, n0)
+        label = tf.argmax(selection)
         stream = random_streams.stream(seed, image, random_streams.ESTIMATION)
         n = tf.constant(self._certifier.settings.n, tf.int64)
 
         def one_chunk(taken, hits, _decided, _robust):
-            votes = self._classifier.sample_votes(latent, stream, taken, n)
+            votes = graph.pass_votes(latent, stream, taken, n)
             hits_before = tf.cumsum(tf.cast(tf.gather(votes, label, axis=1), tf.int64))
             places = tf.clip_by_value(looks - taken - 1, 0, chunk - 1)
             hits_at_looks = hits + tf.gather(hits_before, places)

@@ -87,7 +87,7 @@ class Signatures:
     def encode(self, images: tf.Tensor) -> Answer:
         """Maps images [batch, height, width, channels] to the latents that are certified."""
         latents = tf.map_fn(
-            self._classifier.latent,
+            self._classifier.encode_in_graph,
             self._of_right_shape(images),
             fn_output_signature=tf.TensorSpec(self._classifier.latent_shape, tf.float32),
             parallel_iterations=1,
@@ -116,7 +116,7 @@ class Signatures:
         """
 
         def one_row(image):
-            logits = self.classify(self._classifier.latent(image)[tf.newaxis])["logits"][0]
+            logits = self.classify(self._classifier.encode_in_graph(image)[tf.newaxis])["logits"][0]
             decided = tf.reduce_any(votes_of(logits))
             return tf.where(decided, tf.argmax(logits), -1), logits
 
@@ -199,7 +199,7 @@ class Signatures:
         self, image: tf.Tensor, seed: tf.Tensor, radius: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns (robust, label, samples) of one image at one radius; see `certify_at`."""
-        latent = self._classifier.latent(image)
+        latent = self._classifier.encode_in_graph(image)
         robust, label, samples = self._radius_tests.settle(image, latent, seed, radius)
         return robust, tf.where(robust, label, -1), samples
 
@@ -286,9 +286,9 @@ class Signatures:
 
     def _count(self, image, seed, purposes_and_samples):
         """Returns the votes of one image for each purpose."""
-        latent = self._classifier.latent(image)
+        latent = self._classifier.encode_in_graph(image)
         return [
-            self._classifier.votes(image, latent, seed, purpose, samples)
+            self._classifier.graph.sample_counts(image, latent, seed, purpose, samples)
             for purpose, samples in purposes_and_samples
         ]
 

@@ -25,8 +25,9 @@ from experiments import command_line
 from experiments.benchmarks import benchmark_flags
 from experiments.benchmarks.measuring import interleaved_medians, peak_memory
 from lsrs_tf import models
-from lsrs_tf.sampling import random_streams, votes
+from lsrs_tf.sampling import random_streams
 from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
+from lsrs_tf.sampling.votes import votes_of
 
 flags.DEFINE_integer("head_width", 64, "Width of the ResNet18.", lower_bound=2)
 flags.DEFINE_integer("samples", 512, "Noisy samples in one call.", lower_bound=16)
@@ -55,14 +56,13 @@ def bare_loop(classifier, head, samples):
 
     @tf.function
     def count():
-        return votes.count_votes(
-            lambda first, last: tf.reduce_sum(
-                tf.cast(votes.votes_of(head(latents, training=False)), tf.int64), axis=0
-            ),
-            tf.constant(samples, tf.int64),
-            classifier.batch_size,
-            [classifier.num_classes],
-        )
+        found = tf.zeros([classifier.num_classes], tf.int64)
+        for _ in tf.range(-(-samples // classifier.batch_size)):
+            # One pass at a time, as where votes are counted.
+            tf.autograph.experimental.set_loop_options(parallel_iterations=1)
+            votes = votes_of(head(latents, training=False))
+            found += tf.reduce_sum(tf.cast(votes, tf.int64), axis=0)
+        return found
 
     return lambda: count().numpy()
 

@@ -1,7 +1,7 @@
 import itertools
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar, Unpack
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from lsrs_tf.certification.certificate import Certificate
 from lsrs_tf.certification.decisions import decisions
 from lsrs_tf.certification.images import Images, checked_image, each_image, number_of_images
-from lsrs_tf.certification.settings import Settings
+from lsrs_tf.certification.settings import Settings, SettingsArguments
 from lsrs_tf.models import LatentSmoothingModel
 from lsrs_tf.sampling.random_streams import stream as random_stream
 from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
@@ -35,7 +35,7 @@ class Certifier:
             model's.
         jit_compile: bool, whether XLA compiles the passes of the head, or None for where it pays:
             on a GPU.
-        **settings: arguments of `Settings`, as in `lsrs_tf.certify`: `method`, `n`, `alpha`, ...
+        **settings: fields of `Settings`, as in `lsrs_tf.certify`: `method`, `n`, `alpha`, ...
 
     Attributes:
         settings: `Settings`.
@@ -51,9 +51,10 @@ class Certifier:
         *,
         sigma: float | None = None,
         jit_compile: bool | None = None,
-        **settings: Any,
+        **settings: Unpack[SettingsArguments],
     ) -> None:
-        self.settings = Settings(**settings)
+        # Settings keep a tuple of what may be any sequence here.
+        self.settings = Settings(**settings)  # pyright: ignore[reportArgumentType]
         self.classifier = SmoothedClassifier(
             model, sigma, self.settings.batch_size, jit_compile, self.settings.noise
         )
@@ -169,10 +170,14 @@ class Certifier:
             self.settings.method == "fixed"
             or first.decision.missing >= _LONG * self.classifier.pass_size
         )
-        if first.decision.taken == 0 and long:
-            first.count_stage()
-            return
         start = time.perf_counter()
+        if first.decision.taken == 0 and long:
+            samples = first.decision.missing
+            (counts,) = self.classifier.count(
+                first.image, first.latent, [(first.purpose, samples)], self.settings.seed
+            )
+            first.add(counts, samples, time.perf_counter() - start)
+            return
         room, requests = self.classifier.pass_size, []
         for entry in active:
             count = min(room, entry.decision.missing)
@@ -221,22 +226,13 @@ class _Active(Generic[Key]):
         start = time.perf_counter()
         self.key = key
         self.certificate: Certificate | None = None
-        self._classifier, self._seed = certifier.classifier, certifier.settings.seed
-        self._image = tf.convert_to_tensor(image, tf.float32)
-        self.latent = self._classifier.encode(self._image)
-        self.decision = certifier._decision(self._classifier.clean_label(self.latent))
-        self._purpose: int | None = None
+        self._seed = certifier.settings.seed
+        self.image = tf.convert_to_tensor(image, tf.float32)
+        self.latent = certifier.classifier.encode(self.image)
+        self.decision = certifier._decision(certifier.classifier.clean_label(self.latent))
+        self.purpose: int | None = None
         self._enter_stage()
         self.seconds = time.perf_counter() - start
-
-    def count_stage(self) -> None:
-        """Takes all samples that the present stage needs."""
-        start = time.perf_counter()
-        samples = self.decision.missing
-        (counts,) = self._classifier.count(
-            self._image, self.latent, [(self._purpose, samples)], self._seed
-        )
-        self.add(counts, samples, time.perf_counter() - start)
 
     def add(self, counts: NDArray[np.int64], samples: int, seconds: float) -> None:
         """Adds the votes [classes] of so many samples that took these seconds."""
@@ -246,6 +242,6 @@ class _Active(Generic[Key]):
         self._enter_stage()
 
     def _enter_stage(self) -> None:
-        if self.decision.purpose != self._purpose:
-            self._purpose = self.decision.purpose
-            self.stream = random_stream(self._seed, self._image, self._purpose)
+        if self.decision.purpose != self.purpose:
+            self.purpose = self.decision.purpose
+            self.stream = random_stream(self._seed, self.image, self.purpose)

@@ -117,9 +117,13 @@ def certify(
     if isinstance(images, np.ndarray | tf.Tensor | list | tuple):
         # All of them are there: one that is not valid is refused before hours of the others.
         collections.deque(each_image(images, classifier.image_shape), maxlen=0)
-    certificates = certifier.certify_each(images)
+    made = certifier.certificates_of(enumerate(each_image(images, classifier.image_shape)))
+    certificates = {
+        index: certificate
+        for index, certificate, _ in _with_progress(made, total, "certify", verbose)
+    }
     return CertificationResult.of_certificates(
-        list(_with_progress(certificates, total, "certify", verbose)),
+        [certificates[index] for index in range(len(certificates))],
         classifier.num_classes,
         certifier.settings,
         classifier.radius_scale,

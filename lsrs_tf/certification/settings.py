@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Literal, TypeAlias, TypeGuard, get_args
+from typing import Literal, TypeAlias, TypedDict, TypeGuard, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,22 @@ TargetRadii: TypeAlias = float | Sequence[float] | NDArray[np.floating]
 
 METHODS: tuple[Method, ...] = get_args(Method)
 AGAINST: tuple[Against, ...] = get_args(Against)
+
+
+class SettingsArguments(TypedDict, total=False):
+    """The arguments of `Settings`, for editors and type checkers; a test holds them equal."""
+
+    method: Method
+    target_radii: TargetRadii | None
+    tolerance: float | None
+    n0: int
+    n: int
+    alpha: float
+    against: Against
+    seed: int
+    noise: NoiseName
+    images_per_draw: int
+    batch_size: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

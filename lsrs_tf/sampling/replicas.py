@@ -1,4 +1,4 @@
-"""Whether the replicas of a strategy can count votes for one classifier."""
+"""Counting votes for one classifier on all replicas of a strategy."""
 
 import numpy as np
 import tensorflow as tf
@@ -31,3 +31,25 @@ def check_replicas(strategy, head):
                 "strategy, as statistics of batch normalization do after training. Save the model, "
                 "and load it in the scope: then all replicas have the weights of the first."
             )
+
+
+def sum_over_replicas(strategy, count):
+    """Returns a function that adds up what a function counts on every replica of a strategy.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+        count: function of (*tensors, replica) that returns a tensor; replica is 0 if left out.
+
+    Returns:
+        Function of the tensors; `count` itself where there is one replica.
+    """
+    if strategy.num_replicas_in_sync == 1:
+        return count
+
+    def on_one(*tensors):
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return count(*tensors, replica)
+
+    return lambda *tensors: tf.add_n(
+        strategy.experimental_local_results(strategy.run(on_one, tensors))
+    )

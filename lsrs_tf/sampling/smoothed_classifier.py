@@ -4,12 +4,12 @@ import tensorflow as tf
 from lsrs_tf.lipschitz import lipschitz_report
 from lsrs_tf.models.latent_smoothing import checked_sigma, smoothed_parts
 from lsrs_tf.numerics import precision
-from lsrs_tf.sampling import votes
 from lsrs_tf.sampling.noise import noise_model
-from lsrs_tf.sampling.random_streams import SELECTION, shared_stream
+from lsrs_tf.sampling.random_streams import SELECTION
 from lsrs_tf.sampling.random_streams import stream as noise_stream
-from lsrs_tf.sampling.replicas import check_replicas
+from lsrs_tf.sampling.replicas import check_replicas, sum_over_replicas
 from lsrs_tf.sampling.row_independence import checked_num_classes
+from lsrs_tf.sampling.votes import VoteGraph, votes_of
 from lsrs_tf.statistics.confidence import checked_count
 from lsrs_tf.statistics.radius_scale import RadiusScale
 
@@ -41,8 +41,8 @@ class SmoothedClassifier:
         lipschitz_report: the `LipschitzReport` of the encoder.
         radius_scale: `RadiusScale`, with sigma as the noise has it in float32.
         encoder: the frozen encoder.
-        sample_votes: function (latent, stream, first, last) for use in graphs, the votes of the
-            `batch_size` samples from `first`, see `votes.sample_votes`.
+        graph: the `VoteGraph`, which counts votes within graphs; the methods here are called from
+            Python.
 
     Raises:
         ValueError: if the encoder has no proven bound, sigma is not above 0, or the head does not
@@ -55,10 +55,10 @@ class SmoothedClassifier:
         make_noise = noise_model(noise)
         self.batch_size = checked_count(batch_size, "batch_size")
         self._strategy = tf.distribute.get_strategy()
-        self._replicas = self._strategy.num_replicas_in_sync
-        if self._replicas > 1:
+        replicas = self._strategy.num_replicas_in_sync
+        if replicas > 1:
             check_replicas(self._strategy, self._head)
-        self.pass_size = self.batch_size * self._replicas
+        self.pass_size = self.batch_size * replicas
         self.encoder = model.freeze_encoder()
         self.lipschitz_report = lipschitz_report(self.encoder)
         self.image_shape = tuple(self.encoder.inputs[0].shape[1:])
@@ -76,36 +76,42 @@ class SmoothedClassifier:
             self.noise.radius_loss(self.lipschitz_report.rounding_error),
         )
         self.num_classes = checked_num_classes(self._head, self.latent_shape, self.batch_size)
-        jit_compile = precision.xla_is_worthwhile() if jit_compile is None else jit_compile
-        # XLA computes quantiles less accurately than the proof of exact noise allows.
-        self.sample_votes = tf.function(
-            self._sample_votes, jit_compile=jit_compile and self.noise.compiles
+        self.graph = VoteGraph(
+            self._head,
+            self.noise,
+            self.num_classes,
+            self.batch_size,
+            precision.xla_is_worthwhile() if jit_compile is None else jit_compile,
+            replicas,
         )
-        self._count_chunk = tf.function(
-            self._votes_of_chunk, jit_compile=jit_compile and self.noise.compiles
-        )
-        self._votes_of_rows = tf.function(self._head_votes, jit_compile=jit_compile)
+        self._trace()
+
+    def _trace(self):
+        """Makes the functions that Python calls of what runs in graphs."""
         # Traced here and once, so that TensorFlow does not warn of tracing when a program makes
         # several classifiers.
         image = tf.TensorSpec(self.image_shape, tf.float32)
         latent = tf.TensorSpec(self.latent_shape, tf.float32)
-        scalar = tf.TensorSpec([], tf.int64)
-        self._encode = tf.function(self.latent).get_concrete_function(image)
-        self._clean_votes = tf.function(self._head_votes)
-        self._count = tf.function(self.votes).get_concrete_function(
-            image, latent, scalar, scalar, scalar
+        scalar, several = tf.TensorSpec([], tf.int64), tf.TensorSpec([None], tf.int64)
+        self._encode = tf.function(self.encode_in_graph).get_concrete_function(image)
+        self._clean_votes = tf.function(
+            lambda latents: votes_of(self._head(latents, training=False))
         )
-        # Traced for each number of images, which is a constant but for the last ones.
-        self._count_shared = tf.function(self._shared_votes)
-        several = tf.TensorSpec([None], tf.int64)
-        self._count_packed = tf.function(
-            self._packed_votes,
+        self._sample_counts = tf.function(
+            sum_over_replicas(self._strategy, self.graph.sample_counts)
+        ).get_concrete_function(image, latent, scalar, scalar, scalar)
+        self._packed_counts = tf.function(
+            sum_over_replicas(self._strategy, self.graph.packed_counts),
             input_signature=[
                 tf.TensorSpec([None, *self.latent_shape], tf.float32),
                 tf.TensorSpec([None, 3], tf.uint64),
                 several,
                 several,
             ],
+        )
+        # Traced for each number of images, which is a constant but for the last ones.
+        self._shared_counts = tf.function(
+            sum_over_replicas(self._strategy, self.graph.shared_counts)
         )
 
     def count(self, image, latent, purposes_and_samples, seed):
@@ -123,7 +129,7 @@ class SmoothedClassifier:
         image = tf.convert_to_tensor(image, tf.float32)
         seed = tf.constant(seed, tf.int64)
         return [
-            self._count(
+            self._sample_counts(
                 image, latent, seed, tf.constant(purpose, tf.int64), tf.constant(samples, tf.int64)
             ).numpy()
             for purpose, samples in purposes_and_samples
@@ -160,7 +166,7 @@ class SmoothedClassifier:
         Returns:
             int64 array [len(latents), classes].
         """
-        return self._count_packed(
+        return self._packed_counts(
             tf.stack(latents),
             tf.stack(streams),
             tf.constant(firsts, tf.int64),
@@ -181,7 +187,7 @@ class SmoothedClassifier:
         Returns:
             int64 array [len(latents), classes].
         """
-        return self._count_shared(
+        return self._shared_counts(
             tf.stack(latents),
             tf.constant(seed, tf.int64),
             tf.constant(purpose, tf.int64),
@@ -205,95 +211,6 @@ class SmoothedClassifier:
         stream = noise_stream(0, image, SELECTION)
         self.count_packed([self.encode(image)], [stream], [0], [1])
 
-    def latent(self, image):
-        """Returns the float32 latent of one image, a tensor of `image_shape`; for use in graphs."""
+    def encode_in_graph(self, image):
+        """Returns the float32 latent of one image, a tensor of `image_shape`."""
         return self.noise.prepared(self.encoder(image[tf.newaxis], training=False)[0])
-
-    def votes(self, image, latent, seed, purpose, samples):
-        """Counts votes for one latent; for use in graphs.
-
-        Args:
-            image: float32 tensor; its content names the random stream.
-            latent: float32 tensor, the image's latent.
-            seed: int64 scalar tensor.
-            purpose: int64 scalar tensor, see `random_streams.stream`.
-            samples: int64 scalar tensor.
-
-        Returns:
-            int64 tensor [classes].
-        """
-        stream = noise_stream(seed, image, purpose)
-        return self._on_replicas(
-            lambda replica: votes.count_votes(
-                lambda first, last: self._count_chunk(latent, stream, first, last),
-                samples,
-                self.batch_size,
-                [self.num_classes],
-                replica,
-                self._replicas,
-            )
-        )
-
-    def _on_replicas(self, count):
-        """Adds up what count(replica) gives on every replica of the strategy."""
-        if self._replicas == 1:
-            return count(0)
-        counts = self._strategy.run(
-            lambda: count(tf.distribute.get_replica_context().replica_id_in_sync_group)
-        )
-        return tf.add_n(self._strategy.experimental_local_results(counts))
-
-    def _votes_of_chunk(self, latent, stream, first, last):
-        return self._of_chunk(votes.chunk_votes, latent, stream, first, last)
-
-    def _sample_votes(self, latent, stream, first, last):
-        return self._of_chunk(votes.sample_votes, latent, stream, first, last)
-
-    def _of_chunk(self, found, latent, stream, first, last):
-        return found(
-            self._votes_of_rows,
-            tf.ensure_shape(latent, self.latent_shape),
-            self.noise.draw,
-            stream,
-            first,
-            last,
-            self.batch_size,
-        )
-
-    def _packed_votes(self, latents, streams, firsts, counts):
-        return self._on_replicas(
-            lambda replica: votes.packed_votes(
-                self._votes_of_rows,
-                latents,
-                self.noise.draw,
-                streams,
-                *votes.requests_of_replica(firsts, counts, self.batch_size, replica),
-                self.batch_size,
-            )
-        )
-
-    def _shared_votes(self, latents, seed, purpose, samples):
-        images = latents.shape[0]
-        samples_of_pass = self.batch_size // images
-        stream = shared_stream(seed, purpose)
-        return self._on_replicas(
-            lambda replica: votes.count_votes(
-                lambda first, last: votes.shared_votes(
-                    self._votes_of_rows,
-                    latents,
-                    self.noise.draw,
-                    stream,
-                    first,
-                    last,
-                    samples_of_pass,
-                ),
-                samples,
-                samples_of_pass,
-                [images, self.num_classes],
-                replica,
-                self._replicas,
-            )
-        )
-
-    def _head_votes(self, noisy):
-        return votes.votes_of(self._head(noisy, training=False))

@@ -1,4 +1,7 @@
-"""Counting the votes of a head over noisy copies of a latent, in fixed-size chunks."""
+"""Counting the votes of a head over noisy copies of latents, in passes of a fixed size.
+
+All of this runs in graphs; `SmoothedClassifier` is what Python calls.
+"""
 
 import tensorflow as tf
 
@@ -23,133 +26,149 @@ def votes_of(logits):
     return largest & alone & finite
 
 
-def sample_votes(votes_of_rows, latent, draw, stream, first, last, chunk_size):
-    """Returns the votes of samples `first` to `first + chunk_size - 1`, none from `last` on.
+class VoteGraph:
+    """The votes of a head, of noise and of one size of passes.
 
-    The shape of the work is the same for every chunk, full or not.
-
-    Args:
-        votes_of_rows: callable from noisy latents float32 [chunk_size, *latent shape] to votes,
-            see `votes_of`.
-        latent: float32 tensor of one latent, of a static shape.
-        draw: function of (stream, first, samples) that returns noise float32 [samples, *latent
-            shape] and what of it is usable, bool [samples]; the rest counts for no class.
-        stream: uint64 tensor [3], see `random_streams.stream`.
-        first: int64 scalar tensor.
-        last: int64 scalar tensor.
-        chunk_size: int.
-
-    Returns:
-        bool tensor [chunk_size, classes] with at most one True in each row.
-    """
-    drawn, usable = draw(stream, first, chunk_size)
-    wanted = usable & (tf.range(chunk_size, dtype=tf.int64) < last - first)
-    return votes_of_rows(latent + drawn) & wanted[:, tf.newaxis]
-
-
-def chunk_votes(votes_of_rows, latent, draw, stream, first, last, chunk_size):
-    """Counts the votes of `sample_votes`: int64 tensor [classes]."""
-    votes = sample_votes(votes_of_rows, latent, draw, stream, first, last, chunk_size)
-    return tf.reduce_sum(tf.cast(votes, tf.int64), axis=0)
-
-
-def shared_votes(votes_of_rows, latents, draw, stream, first, last, samples):
-    """Counts the votes of samples `first` to `first + samples - 1` that several latents share.
+    The shape of the work of a pass is the same whether it is full or not. Where several replicas
+    count, each of them takes its own part of the samples, and the sum is the same.
 
     Args:
-        votes_of_rows: callable from noisy latents float32 [images * samples, *latent shape] to
-            votes, see `votes_of`.
-        latents: float32 tensor [images, *latent shape] of a static shape.
-        draw: as for `sample_votes`.
-        stream: uint64 tensor [3], see `random_streams.shared_stream`.
-        first: int64 scalar tensor.
-        last: int64 scalar tensor; samples from here on do not count.
-        samples: int.
+        head: Keras layer or model, from float32 latents [batch_size, *latent shape] to logits
+            [batch_size, classes], with every row computed by itself.
+        noise: `Float32Noise` or `ExactNoise`.
+        num_classes: int.
+        batch_size: int, noisy samples in one pass on one replica.
+        jit_compile: bool, whether XLA compiles what it can.
+        replicas: int, how many replicas share the samples.
 
-    Returns:
-        int64 tensor [images, classes].
+    Attributes:
+        head_votes: function from noisy latents float32 [rows, *latent shape] to `votes_of` their
+            logits.
+        pass_votes: function (latent, stream, first, last) that returns the votes of samples `first`
+            to `first + batch_size - 1` of one latent, bool [batch_size, classes]; samples from
+            `last` on have none.
     """
-    drawn, usable = draw(stream, first, samples)
-    noisy = latents[:, tf.newaxis] + drawn[tf.newaxis]
-    votes = votes_of_rows(tf.reshape(noisy, [-1, *latents.shape[1:]]))
-    votes = tf.reshape(votes, [latents.shape[0], samples, votes.shape[-1]])
-    wanted = usable & (tf.range(samples, dtype=tf.int64) < last - first)
-    return tf.reduce_sum(tf.cast(votes & wanted[:, tf.newaxis], tf.int64), axis=1)
 
+    def __init__(self, head, noise, num_classes, batch_size, jit_compile, replicas=1):
+        self._head, self._noise, self._num_classes = head, noise, num_classes
+        self._batch_size, self._replicas = batch_size, replicas
+        # XLA computes quantiles less accurately than the proof of exact noise allows.
+        draws_compile = jit_compile and noise.compiles
+        self.head_votes = tf.function(self._head_votes, jit_compile=jit_compile)
+        self.pass_votes = tf.function(self._pass_votes, jit_compile=draws_compile)
+        self._pass_counts = tf.function(self._counts_of_one_pass, jit_compile=draws_compile)
 
-def requests_of_replica(firsts, counts, chunk_size, replica):
-    """Splits the samples of a pass on several replicas, `chunk_size` after `chunk_size` of them.
+    def sample_counts(self, image, latent, seed, purpose, samples, replica=0):
+        """Counts the votes of noisy copies of one latent.
 
-    Args:
-        firsts: int64 tensor [requests], number of the first sample of each request.
-        counts: int64 tensor [requests], how many of each.
-        chunk_size: int.
-        replica: int or int32 scalar tensor, which of the replicas.
+        Args:
+            image: float32 tensor; its content names the random stream.
+            latent: float32 tensor of a static shape, the image's latent.
+            seed: int64 scalar tensor.
+            purpose: int64 scalar tensor, see `random_streams.stream`.
+            samples: int64 scalar tensor.
+            replica: int or int32 scalar tensor, which of the replicas.
 
-    Returns:
-        (firsts, counts) of that replica, int64 tensors [requests].
-    """
-    begin = tf.cast(replica, tf.int64) * chunk_size - tf.cumsum(counts, exclusive=True)
-    low = tf.clip_by_value(begin, 0, counts)
-    high = tf.clip_by_value(begin + chunk_size, 0, counts)
-    return firsts + low, high - low
+        Returns:
+            int64 tensor [classes].
+        """
+        stream, samples = random_streams.stream(seed, image, purpose), tf.cast(samples, tf.int64)
+        # One pass at a time, or the memory would grow.
+        _, counts = tf.while_loop(
+            lambda first, counts: first < samples,
+            lambda first, counts: (
+                first + self._replicas * self._batch_size,
+                counts + self._pass_counts(latent, stream, first, samples),
+            ),
+            self._start(replica, self._batch_size, [self._num_classes]),
+            parallel_iterations=1,
+        )
+        return counts
 
+    def packed_counts(self, latents, streams, firsts, counts, replica=0):
+        """Counts the votes of samples of several latents in one pass.
 
-def packed_votes(votes_of_rows, latents, draw, streams, firsts, counts, chunk_size):
-    """Counts the votes of samples of several latents in one pass of the head.
+        Args:
+            latents: float32 tensor [requests, *latent shape].
+            streams: uint64 tensor [requests, 3], see `random_streams.stream`.
+            firsts: int64 tensor [requests], number of the first sample of each request.
+            counts: int64 tensor [requests], how many of each, `batch_size` for each replica at
+                most.
+            replica: int or int32 scalar tensor, which of the replicas.
 
-    The shape of the work is the same for every pass, full or not.
+        Returns:
+            int64 tensor [requests, classes].
+        """
+        firsts, counts = self._requests_of_replica(firsts, counts, replica)
+        shape = latents.shape[1:]
+        owners = tf.repeat(tf.range(tf.shape(counts)[0]), counts)
+        drawn, usable = random_streams.packed(self._noise.draw, streams, firsts, counts, shape)
+        noisy = tf.gather(latents, owners) + drawn
+        used = tf.shape(noisy)[0]
+        padding = [[0, self._batch_size - used], *[[0, 0]] * shape.rank]
+        rows = tf.ensure_shape(tf.pad(noisy, padding), [self._batch_size, *shape])
+        votes = self.head_votes(rows)[:used] & usable[:, tf.newaxis]
+        return tf.math.unsorted_segment_sum(tf.cast(votes, tf.int64), owners, tf.shape(counts)[0])
 
-    Args:
-        votes_of_rows: callable from noisy latents float32 [chunk_size, *latent shape] to votes,
-            see `votes_of`.
-        latents: float32 tensor [requests, *latent shape].
-        draw: as for `sample_votes`.
-        streams: uint64 tensor [requests, 3], see `random_streams.stream`.
-        firsts: int64 tensor [requests], number of the first sample of each request.
-        counts: int64 tensor [requests], how many of each, `chunk_size` together at most.
-        chunk_size: int.
+    def shared_counts(self, latents, seed, purpose, samples, replica=0):
+        """Counts the votes of noisy copies of several latents that share their noise.
 
-    Returns:
-        int64 tensor [requests, classes].
-    """
-    shape = latents.shape[1:]
-    owners = tf.repeat(tf.range(tf.shape(counts)[0]), counts)
-    drawn, usable = random_streams.packed(draw, streams, firsts, counts, shape)
-    noisy = tf.gather(latents, owners) + drawn
-    used = tf.shape(noisy)[0]
-    padding = [[0, chunk_size - used], *[[0, 0]] * shape.rank]
-    votes = votes_of_rows(tf.ensure_shape(tf.pad(noisy, padding), [chunk_size, *shape]))
-    votes = votes[:used] & usable[:, tf.newaxis]
-    return tf.math.unsorted_segment_sum(tf.cast(votes, tf.int64), owners, tf.shape(counts)[0])
+        Args:
+            latents: float32 tensor [images, *latent shape] of a static shape, `batch_size` images
+                at most.
+            seed: int64 scalar tensor.
+            purpose: int64 scalar tensor, see `random_streams.shared_stream`.
+            samples: int64 scalar tensor, noisy copies of each.
+            replica: int or int32 scalar tensor, which of the replicas.
 
+        Returns:
+            int64 tensor [images, classes].
+        """
+        images = latents.shape[0]
+        stream, each = random_streams.shared_stream(seed, purpose), self._batch_size // images
 
-def count_votes(count_chunk, samples, chunk_size, shape, replica=0, replicas=1):
-    """Adds up the votes of a replica's chunks of samples 0 to `samples - 1`, one after the other.
+        def of_one_pass(first):
+            drawn, wanted = self._draw(stream, first, samples, each)
+            noisy = latents[:, tf.newaxis] + drawn[tf.newaxis]
+            votes = self.head_votes(tf.reshape(noisy, [-1, *latents.shape[1:]]))
+            votes = tf.reshape(votes, [images, each, self._num_classes])
+            return tf.reduce_sum(tf.cast(votes & wanted[:, tf.newaxis], tf.int64), axis=1)
 
-    The memory does not depend on the number of samples.
+        _, counts = tf.while_loop(
+            lambda first, counts: first < samples,
+            lambda first, counts: (first + self._replicas * each, counts + of_one_pass(first)),
+            self._start(replica, each, [images, self._num_classes]),
+            parallel_iterations=1,
+        )
+        return counts
 
-    Args:
-        count_chunk: callable (first, last) -> int64 [*shape], the votes of the samples from `first`
-            that one chunk has room for, without those from `last` on.
-        samples: int64 scalar tensor.
-        chunk_size: int, samples in one chunk.
-        shape: list of ints, the shape of the counts: [classes], or [images, classes].
-        replica: int or int32 scalar tensor, which of the replicas.
-        replicas: int; every one of them counts every so many'th chunk.
+    def _head_votes(self, noisy):
+        return votes_of(self._head(noisy, training=False))
 
-    Returns:
-        int64 tensor [*shape].
-    """
-    samples = tf.cast(samples, tf.int64)
-    _, counts = tf.while_loop(
-        lambda first, counts: first < samples,
-        lambda first, counts: (
-            first + replicas * chunk_size,
-            counts + count_chunk(first, samples),
-        ),
-        (tf.cast(replica, tf.int64) * chunk_size, tf.zeros(shape, tf.int64)),
-        # One chunk at a time, or the memory would grow.
-        parallel_iterations=1,
-    )
-    return counts
+    def _pass_votes(self, latent, stream, first, last):
+        drawn, wanted = self._draw(stream, first, last, self._batch_size)
+        return self.head_votes(latent + drawn) & wanted[:, tf.newaxis]
+
+    def _counts_of_one_pass(self, latent, stream, first, last):
+        drawn, wanted = self._draw(stream, first, last, self._batch_size)
+        votes = self.head_votes(latent + drawn) & wanted[:, tf.newaxis]
+        return tf.reduce_sum(tf.cast(votes, tf.int64), axis=0)
+
+    def _draw(self, stream, first, last, samples):
+        """Returns noise and which of it counts: usable, and before the sample `last`."""
+        drawn, usable = self._noise.draw(stream, first, samples)
+        return drawn, usable & (tf.range(samples, dtype=tf.int64) < last - first)
+
+    def _start(self, replica, samples, shape):
+        """Returns the first sample of a replica whose passes have so many, and counts of zero."""
+        return tf.cast(replica, tf.int64) * samples, tf.zeros(shape, tf.int64)
+
+    def _requests_of_replica(self, firsts, counts, replica):
+        """Returns the part of the samples of a pass that a replica takes."""
+        if self._replicas == 1:
+            return firsts, counts
+        size = self._batch_size
+        begin = tf.cast(replica, tf.int64) * size - tf.cumsum(counts, exclusive=True)
+        low = tf.clip_by_value(begin, 0, counts)
+        high = tf.clip_by_value(begin + size, 0, counts)
+        return firsts + low, high - low

@@ -1,8 +1,10 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from lsrs_tf.certification import settings
-from lsrs_tf.certification.settings import Settings
+from lsrs_tf.certification.settings import Settings, SettingsArguments
 from lsrs_tf.statistics import confidence
 
 
@@ -33,3 +35,8 @@ def test_fewest_samples_that_can_certify():
     assert Settings(n0=1, n=10, alpha=0.001).n == 10
     with pytest.raises(ValueError, match="Use n=10 or more"):
         Settings(n0=1, n=9, alpha=0.001)
+
+
+def test_editors_know_every_setting():
+    named = [field.name for field in dataclasses.fields(Settings)]
+    assert list(SettingsArguments.__annotations__) == named

@@ -115,7 +115,7 @@ def test_identity_encoder_smooths_input_space():
     assert classifier.radius_scale.lipschitz == 1.0
     assert classifier.latent_shape == classifier.image_shape == (8, 8, 1)
     image = _image()
-    np.testing.assert_array_equal(classifier.latent(image), image)
+    np.testing.assert_array_equal(classifier.encode_in_graph(image), image)
 
 
 def test_unknown_image_size_is_refused():
