@@ -4,6 +4,8 @@ Source: Zeng, Su and Huang, "Certified Defense via Latent Space Randomized Smoot
 Encoders" (2021).
 """
 
+import typing as _typing
+
 import keras as _keras
 
 if _keras.backend.backend() != "tensorflow":
@@ -24,12 +26,17 @@ from lsrs_tf.certification.functions import (  # noqa: E402
 from lsrs_tf.lipschitz import lipschitz_bound, lipschitz_report  # noqa: E402
 from lsrs_tf.version import __version__  # noqa: E402
 
+if _typing.TYPE_CHECKING:
+    from lsrs_tf.evaluation.clever import CleverResult, clever
+
 __all__ = [
     "CertificationResult",
     "Certifier",
+    "CleverResult",
     "__version__",
     "callbacks",
     "certify",
+    "clever",
     "layers",
     "lipschitz_bound",
     "lipschitz_report",
@@ -37,3 +44,12 @@ __all__ = [
     "predict",
     "recertify",
 ]
+
+
+def __getattr__(name):
+    """Imports what estimates only where it is asked for: certificates do not need it."""
+    if name in ("CleverResult", "clever"):
+        from lsrs_tf.evaluation import clever as estimates
+
+        return getattr(estimates, name)
+    raise AttributeError(f"module 'lsrs_tf' has no attribute '{name}'")
