@@ -114,14 +114,7 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
                 certificate.label,
                 certificate.radius,
                 seconds,
-                {
-                    "clean": certificate.clean_label,
-                    "p_lower": certificate.p_lower,
-                    "samples": certificate.samples,
-                    "selection_counts": certificate.selection_counts,
-                    "counts": certificate.counts,
-                    "image_fingerprint": fingerprint_of_image,
-                },
+                {**certificate.columns(), "image_fingerprint": fingerprint_of_image},
             )
         file.sort()
 

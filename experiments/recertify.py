@@ -80,7 +80,7 @@ def _results(table):
     """Returns the columns to write after the settings; what else the file holds stays with it."""
     results = [
         name
-        for name in schema.names(schema.RESULT)
+        for name in schema.results_of("fixed")
         if name in table.header or name not in schema.LATER
     ]
     known = {column.name for column in schema.COLUMNS}
@@ -88,6 +88,11 @@ def _results(table):
 
 
 def _check_votes(record, path):
+    if record.value("method") == "margin":
+        raise ValueError(
+            f"{path} holds certificates by margins, which are certain: there is no alpha to "
+            "change, and nothing to do."
+        )
     missing = ({"n0"} | NEEDED) - set(record.extra)
     if missing:
         raise ValueError(

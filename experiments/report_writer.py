@@ -25,8 +25,9 @@ def paper_table(runs):
 
     ACR and accuracies are rounded down.
 
-    Accuracy is that of the smoothed classifier: certified with the true class at any radius. Clean
-    is that of the base classifier without noise, which has no guarantee. Columns of abstentions,
+    Accuracy is that of the classifier that is certified, with the true class at any radius: the
+    smoothed one, or for margins the base classifier. Clean is that of the base classifier without
+    noise, certified or not. Columns of abstentions,
     noisy samples and the number of images stand next to the paper's.
     """
     header, *rows = _paper_rows(runs)

@@ -104,7 +104,8 @@ def define_method():
         "fixed",
         METHODS,
         "fixed: --n samples of every image prove the largest radius they can; sequential: as many "
-        "as it takes to settle --target_radii, or for a radius within --tolerance; --n at most.",
+        "as it takes to settle --target_radii, or for a radius within --tolerance; --n at most; "
+        "margin: no samples, certificates of the base classifier from the margins of its logits.",
     )
     _define(
         flags.DEFINE_list,

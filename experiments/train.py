@@ -88,7 +88,12 @@ def main(argv):
     if flag.certify or flag.export:
         # Not after the training, which may take days.
         evenly_spread(data.num_test, flag.num_images)
-        Settings(**shared_flags.certification_settings())
+        settings = Settings(**shared_flags.certification_settings())
+        if flag.certify and flag.sigma == 0 and settings.method != "margin":
+            raise ValueError(
+                "--sigma=0 trains without noise, and there is nothing to smooth. Give "
+                "--method=margin, or a --sigma above 0."
+            )
         shared_flags.number_list("served_radii")
     run = RunDirectory(flag.output_dir)
     run.claim({name: getattr(flag, name) for name in _SETTINGS})

@@ -16,7 +16,7 @@ if _keras.backend.backend() != "tensorflow":
     )
 
 from lsrs_tf import callbacks, layers, models  # noqa: E402  (the backend is checked first)
-from lsrs_tf.certification.certificate import CertificationResult  # noqa: E402
+from lsrs_tf.certification.certificate import CertificationResult, MarginResult, SmoothedResult  # noqa: E402
 from lsrs_tf.certification.certifier import Certifier  # noqa: E402
 from lsrs_tf.certification.functions import (  # noqa: E402
     certify,
@@ -33,6 +33,8 @@ __all__ = [
     "CertificationResult",
     "Certifier",
     "CleverResult",
+    "MarginResult",
+    "SmoothedResult",
     "__version__",
     "callbacks",
     "certify",

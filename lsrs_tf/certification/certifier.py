@@ -1,19 +1,28 @@
 import itertools
 import time
-from collections.abc import Iterable, Iterator
-from typing import Generic, TypeVar, Unpack
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar, Unpack, cast
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
-from lsrs_tf.certification.certificate import Certificate
+from lsrs_tf.certification.certificate import (
+    Certificate,
+    CertificationResult,
+    MarginCertificate,
+    MarginResult,
+    SmoothedCertificate,
+    SmoothedResult,
+)
 from lsrs_tf.certification.decisions import decisions
 from lsrs_tf.certification.images import Images, checked_image, each_image, number_of_images
+from lsrs_tf.certification.sampled_image import SampledImage
 from lsrs_tf.certification.settings import Settings, SettingsArguments
 from lsrs_tf.models import LatentSmoothingModel
-from lsrs_tf.sampling.random_streams import stream as random_stream
+from lsrs_tf.models.base_classifier import BaseClassifier
 from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
+from lsrs_tf.statistics.margin_scale import largest
 
 # A stage of at least so many passes is counted in one call, without other images.
 _LONG = 2
@@ -39,10 +48,11 @@ class Certifier:
 
     Attributes:
         settings: `Settings`.
-        classifier: the `SmoothedClassifier`.
+        image_shape: tuple, (height, width, channels).
 
     Raises:
-        ValueError: if a setting is impossible, or the encoder has no proven bound.
+        ValueError: if a setting is impossible, or the encoder has no proven bound; for margins,
+            also if the head has none.
     """
 
     def __init__(
@@ -55,18 +65,48 @@ class Certifier:
     ) -> None:
         # Settings keep a tuple of what may be any sequence here.
         self.settings = Settings(**settings)  # pyright: ignore[reportArgumentType]
-        self.classifier = SmoothedClassifier(
-            model, sigma, self.settings.batch_size, jit_compile, self.settings.noise
-        )
-        self.classifier.check_shared(self.settings.images_per_draw)
-        self._decision = decisions(
-            self.settings, self.classifier.radius_scale, self.classifier.num_classes
-        )
+        if self.settings.method == "margin":
+            self._classifier = _base_classifier(model, sigma)
+        else:
+            self._classifier = SmoothedClassifier(
+                model, sigma, self.settings.batch_size, jit_compile, self.settings.noise
+            )
+            self._classifier.check_shared(self.settings.images_per_draw)
+            self._decision = decisions(
+                self.settings, self._classifier.radius_scale, self._classifier.num_classes
+            )
+        self.image_shape = self._classifier.image_shape
+
+    @property
+    def classifier(self) -> SmoothedClassifier:
+        """The `SmoothedClassifier`; margins have none."""
+        if not isinstance(self._classifier, SmoothedClassifier):
+            raise ValueError(
+                "A certifier of method='margin' has no smoothed classifier; its certificates are "
+                "about the `base_classifier`."
+            )
+        return self._classifier
+
+    @property
+    def base_classifier(self) -> BaseClassifier:
+        """The `BaseClassifier`, of margins only."""
+        if not isinstance(self._classifier, BaseClassifier):
+            raise ValueError(
+                f"A certifier of method={self.settings.method!r} certifies its smoothed "
+                "`classifier`; method='margin' certifies a base classifier."
+            )
+        return self._classifier
 
     def columns(self) -> dict[str, object]:
         """Returns what a row of a certification file says of how it was made."""
-        scale = self.classifier.radius_scale
         columns = self.settings.columns()
+        if isinstance(self._classifier, BaseClassifier):
+            return {
+                **columns,
+                "radius_loss": self._classifier.margin_scale.loss,
+                "lipschitz": self._classifier.lipschitz_report.bound,
+            }
+        scale = self._classifier.radius_scale
         return {
             **{name: columns.pop(name) for name in ("method", "target_radii", "tolerance")},
             "sigma": scale.sigma,
@@ -75,8 +115,26 @@ class Certifier:
             "lipschitz": scale.lipschitz,
         }
 
+    def result_of(self, certificates: Sequence[Certificate]) -> CertificationResult:
+        """Returns the result that holds certificates of this certifier."""
+        if isinstance(self._classifier, BaseClassifier):
+            return MarginResult.of_certificates(
+                cast(Sequence[MarginCertificate], certificates),
+                self.settings,
+                self._classifier.margin_scale,
+            )
+        return SmoothedResult.of_certificates(
+            cast(Sequence[SmoothedCertificate], certificates),
+            self._classifier.num_classes,
+            self.settings,
+            self._classifier.radius_scale,
+        )
+
     def warm_up(self) -> None:
         """Traces and compiles, so that the time of the first image is that of any other."""
+        if isinstance(self._classifier, BaseClassifier):
+            self._classifier.logits(tf.zeros(self.image_shape))
+            return
         self.classifier.warm_up()
         if self.settings.method != "fixed":
             self.classifier.warm_up_packed()
@@ -106,7 +164,7 @@ class Certifier:
         # Images are decided in another order than they come in; early ones wait for those before.
         early: dict[int, Certificate] = {}
         following = 0
-        pairs = enumerate(each_image(images, self.classifier.image_shape))
+        pairs = enumerate(each_image(images, self.image_shape))
         for index, certificate, _ in self.certificates_of(pairs):
             early[index] = certificate
             while following in early:
@@ -128,15 +186,17 @@ class Certifier:
         Raises:
             ValueError: if an image is not valid, see `images.checked_image`; the key names it.
         """
-        shape = self.classifier.image_shape
         keys_and_images = (
-            (key, checked_image(image, shape, key)) for key, image in keys_and_images
+            (key, checked_image(image, self.image_shape, key)) for key, image in keys_and_images
         )
+        if self.settings.method == "margin":
+            yield from self._by_margins(keys_and_images)
+            return
         if self.settings.shared_noise:
             yield from self._in_groups(keys_and_images)
             return
         waiting = keys_and_images
-        active: list[_Active[Key]] = []
+        active: list[SampledImage[Key]] = []
         while True:
             self._fill(active, waiting)
             if not active:
@@ -149,7 +209,7 @@ class Certifier:
 
     def _fill(
         self,
-        active: list["_Active[Key]"],
+        active: list[SampledImage[Key]],
         waiting: Iterator[tuple[Key, NDArray[np.float32]]],
     ) -> None:
         missing = self.classifier.pass_size - sum(entry.decision.missing for entry in active)
@@ -158,11 +218,11 @@ class Certifier:
                 key, image = next(waiting)
             except StopIteration:
                 return
-            entry = _Active(self, key, image)
+            entry = SampledImage(key, image, self.classifier, self._decision, self.settings.seed)
             active.append(entry)
             missing -= entry.decision.missing
 
-    def _sample(self, active: list["_Active[Key]"]) -> None:
+    def _sample(self, active: list[SampledImage[Key]]) -> None:
         """Takes samples of one long stage, or a pass of samples of several images."""
         first = active[0]
         # With a fixed number of samples there is next to nothing to share.
@@ -196,6 +256,25 @@ class Certifier:
         for (entry, count), counts in zip(requests, votes, strict=True):
             entry.add(counts, count, seconds * count / samples)
 
+    def _by_margins(
+        self, waiting: Iterator[tuple[Key, NDArray[np.float32]]]
+    ) -> Iterator[tuple[Key, Certificate, float]]:
+        """Yields the certificates of the base classifier, in the order of the images."""
+        for key, image in waiting:
+            start = time.perf_counter()
+            logits = self.base_classifier.logits(image)
+            proof = self.base_classifier.margin_scale.proven(logits)
+            certificate = MarginCertificate(
+                label=proof.label,
+                clean_label=largest(logits),
+                radius=proof.radius,
+                logits=logits,
+                rival=proof.rival,
+                margin=proof.margin,
+                pair_lipschitz=proof.pair_lipschitz,
+            )
+            yield key, certificate, time.perf_counter() - start
+
     def _in_groups(
         self, waiting: Iterator[tuple[Key, NDArray[np.float32]]]
     ) -> Iterator[tuple[Key, Certificate, float]]:
@@ -219,29 +298,10 @@ class Certifier:
                 yield key, certificate, seconds
 
 
-class _Active(Generic[Key]):
-    """An image whose samples are being taken."""
-
-    def __init__(self, certifier: Certifier, key: Key, image: NDArray[np.float32]) -> None:
-        start = time.perf_counter()
-        self.key = key
-        self.certificate: Certificate | None = None
-        self._seed = certifier.settings.seed
-        self.image = tf.convert_to_tensor(image, tf.float32)
-        self.latent = certifier.classifier.encode(self.image)
-        self.decision = certifier._decision(certifier.classifier.clean_label(self.latent))
-        self.purpose: int | None = None
-        self._enter_stage()
-        self.seconds = time.perf_counter() - start
-
-    def add(self, counts: NDArray[np.int64], samples: int, seconds: float) -> None:
-        """Adds the votes [classes] of so many samples that took these seconds."""
-        self.decision.add(counts, samples)
-        self.certificate = self.decision.certificate()
-        self.seconds += seconds
-        self._enter_stage()
-
-    def _enter_stage(self) -> None:
-        if self.decision.purpose != self.purpose:
-            self.purpose = self.decision.purpose
-            self.stream = random_stream(self._seed, self.image, self.purpose)
+def _base_classifier(model: LatentSmoothingModel, sigma: float | None) -> BaseClassifier:
+    if sigma is not None:
+        raise ValueError(
+            "`method='margin'` certifies the base classifier, without noise: leave out `sigma`. "
+            f"Received: sigma={sigma!r}"
+        )
+    return BaseClassifier(model)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lsrs_tf.certification.certificate import Certificate
+from lsrs_tf.certification.certificate import SmoothedCertificate
 from lsrs_tf.certification.settings import Settings
 from lsrs_tf.sampling.random_streams import ESTIMATION, PILOT, SELECTION
 from lsrs_tf.statistics.radius_scale import RadiusScale
@@ -64,7 +64,7 @@ class Decision(abc.ABC):
     Args:
         settings: `Settings`.
         num_classes: int.
-        clean_label: int, see `Certificate`.
+        clean_label: int, see `SmoothedCertificate`.
 
     Attributes:
         purpose: one of `random_streams`, the present stage.
@@ -104,8 +104,8 @@ class Decision(abc.ABC):
         """Decides what the samples so far decide, and what is wanted next."""
 
     @abc.abstractmethod
-    def certificate(self) -> Certificate | None:
-        """Returns the `Certificate`, or None as long as it may still change."""
+    def certificate(self) -> SmoothedCertificate | None:
+        """Returns the `SmoothedCertificate`, or None as long as it may still change."""
 
     @property
     def _label(self) -> int:
@@ -115,8 +115,8 @@ class Decision(abc.ABC):
     def _enter(self, purpose: int, wanted: int) -> None:
         self.purpose, self.taken, self.wanted = purpose, 0, wanted
 
-    def _certificate(self, radius: float, p_lower: float) -> Certificate:
-        return Certificate(
+    def _certificate(self, radius: float, p_lower: float) -> SmoothedCertificate:
+        return SmoothedCertificate(
             label=self._label if radius > 0 else -1,
             clean_label=self._clean_label,
             radius=radius,
@@ -134,7 +134,7 @@ class _Estimate(Decision):
         settings: `Settings`.
         scale: `RadiusScale`.
         num_classes: int.
-        clean_label: int, see `Certificate`.
+        clean_label: int, see `SmoothedCertificate`.
     """
 
     def __init__(
@@ -143,8 +143,8 @@ class _Estimate(Decision):
         super().__init__(settings, num_classes, clean_label)
         self._scale = scale
 
-    def certificate(self) -> Certificate | None:
-        """Returns the `Certificate`, or None before the estimate is complete."""
+    def certificate(self) -> SmoothedCertificate | None:
+        """Returns the `SmoothedCertificate`, or None before the estimate is complete."""
         if self.purpose != ESTIMATION or self.missing:
             return None
         return self._certificate(
@@ -202,7 +202,7 @@ class SequentialDecision(Decision):
         settings: `Settings` with target radii.
         tests: a `sequential.SequentialTest` for each radius, of the same looks.
         num_classes: int.
-        clean_label: int, see `Certificate`.
+        clean_label: int, see `SmoothedCertificate`.
     """
 
     def __init__(
@@ -237,8 +237,8 @@ class SequentialDecision(Decision):
             return _GIVEN_UP
         return _UNDECIDED
 
-    def certificate(self) -> Certificate | None:
-        """Returns the `Certificate`, or None as long as it may still change."""
+    def certificate(self) -> SmoothedCertificate | None:
+        """Returns the `SmoothedCertificate`, or None as long as it may still change."""
         certified = 0
         while certified < len(self._states) and self._states[certified] == _CERTIFIED:
             certified += 1

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from lsrs_tf.certification.certificate import CertificationResult
+from lsrs_tf.certification.certificate import CertificationResult, SmoothedResult
 from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.certification.images import Images, each_image, number_of_images
 from lsrs_tf.certification.settings import Method, NoiseName, TargetRadii, checked_seed
@@ -68,8 +68,11 @@ def certify(
         batch_size: int, noisy samples in one pass of the head.
         verbose: 0 for silence, 1 for a progress bar.
         method: 'fixed' for n samples of every image and the largest radius they prove (Cohen et
-            al. 2019), or 'sequential' for as many samples as an image needs: for an answer at
-            `target_radii`, which takes a few percent, or for a radius within a `tolerance`.
+            al. 2019), 'sequential' for as many samples as an image needs: for an answer at
+            `target_radii`, which takes a few percent, or for a radius within a `tolerance`, or
+            'margin' for certificates of the *base* classifier, without noise, samples or alpha,
+            from the margins of its logits (Tsuzuku et al. 2018): every layer of the head needs a
+            Lipschitz bound, too.
         target_radii: float or floats above 0, L2 radii in input space, for 'sequential': tests at
             these radii stop as soon as the answer is settled, and the largest that is proven is
             the image's.
@@ -90,7 +93,7 @@ def certify(
             where they are not; choose beforehand.
 
     Returns:
-        A `CertificationResult`.
+        A `CertificationResult`: a `MarginResult` for margins, a `SmoothedResult` otherwise.
 
     Raises:
         ValueError: if an image or a setting is not valid, or the encoder has no proven Lipschitz
@@ -113,21 +116,15 @@ def certify(
         images_per_draw=images_per_draw,
         batch_size=batch_size,
     )
-    classifier = certifier.classifier
     if isinstance(images, np.ndarray | tf.Tensor | list | tuple):
         # All of them are there: one that is not valid is refused before hours of the others.
-        collections.deque(each_image(images, classifier.image_shape), maxlen=0)
-    made = certifier.certificates_of(enumerate(each_image(images, classifier.image_shape)))
+        collections.deque(each_image(images, certifier.image_shape), maxlen=0)
+    made = certifier.certificates_of(enumerate(each_image(images, certifier.image_shape)))
     certificates = {
         index: certificate
         for index, certificate, _ in _with_progress(made, total, "certify", verbose)
     }
-    return CertificationResult.of_certificates(
-        [certificates[index] for index in range(len(certificates))],
-        classifier.num_classes,
-        certifier.settings,
-        classifier.radius_scale,
-    )
+    return certifier.result_of([certificates[index] for index in range(len(certificates))])
 
 
 def predict(
@@ -196,6 +193,10 @@ def recertify(
         ValueError: if a setting is impossible, or the samples were taken sequentially: how many
             there are then depends on the votes at the alpha of that time.
     """
+    if not isinstance(result, SmoothedResult):
+        raise ValueError(
+            "Certificates by margins are certain: there is no alpha to change, and nothing to do."
+        )
     if result.settings.method != "fixed":
         raise ValueError(
             "Votes of sequential tests cannot be used at another alpha: their number depends on "

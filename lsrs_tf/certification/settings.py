@@ -13,7 +13,7 @@ from lsrs_tf.sampling.noise import noise_model
 from lsrs_tf.statistics import confidence
 from lsrs_tf.statistics.radius_scale import Against
 
-Method: TypeAlias = Literal["fixed", "sequential"]
+Method: TypeAlias = Literal["fixed", "sequential", "margin"]
 NoiseName: TypeAlias = Literal["float32", "exact"]
 # One radius, or several.
 TargetRadii: TypeAlias = float | Sequence[float] | NDArray[np.floating]
@@ -38,12 +38,13 @@ class SettingsArguments(TypedDict, total=False):
     batch_size: int
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Settings:
     """How certificates are made; the arguments of `lsrs_tf.certify` with the same names.
 
     Attributes:
-        method: 'fixed' or 'sequential'.
+        method: 'fixed', 'sequential' or 'margin'. Margins take no samples: none of the settings
+            below has a meaning for them.
         target_radii: ascending tuple of floats, or None. Any sequence, or one number, is accepted.
         tolerance: float, or None.
         n0: int, noisy samples that select the class.
@@ -78,6 +79,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         self._check_method()
+        if self.method == "margin":
+            return
         checked = {
             "n0": confidence.checked_count(self.n0, "n0"),
             "n": confidence.checked_count(self.n, "n"),
@@ -103,6 +106,8 @@ class Settings:
 
     def columns(self) -> dict[str, object]:
         """Returns what a row of a certification file says of the settings, dict of str to value."""
+        if self.method == "margin":
+            return {"method": self.method}
         return {
             "method": self.method,
             "target_radii": self.target_radii,
@@ -122,6 +127,9 @@ class Settings:
             raise ValueError(
                 f"`method` must be one of {', '.join(METHODS)}. Received: {self.method!r}"
             )
+        if self.method == "margin":
+            self._check_margin()
+            return
         if self.method == "fixed":
             for name in ("tolerance", "target_radii"):
                 if getattr(self, name) is not None:
@@ -147,6 +155,25 @@ class Settings:
                 "`images_per_draw` belongs to `method='fixed'`: with sequential tests images need "
                 f"different samples. Received: images_per_draw={self.images_per_draw!r}"
             )
+
+    def _check_margin(self) -> None:
+        # The seed and the size of passes change nothing that a certificate says.
+        changed = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in dataclasses.fields(self)
+            if field.name not in ("method", "seed", "batch_size")
+            and getattr(self, field.name) != field.default
+        ]
+        if changed:
+            raise ValueError(
+                "`method='margin'` takes no noisy samples: its certificates come from the logits, "
+                f"and are certain. Leave out {', '.join(changed)}."
+            )
+
+    def __repr__(self) -> str:
+        """Returns the settings that have a meaning."""
+        names = ["method"] if self.method == "margin" else list(SettingsArguments.__annotations__)
+        return f"Settings({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
     def _check_samples(self) -> None:
         check_enough_samples(self.n, self.alpha, self.against)

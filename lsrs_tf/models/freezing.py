@@ -28,15 +28,15 @@ def freeze_encoder(encoder, input_shape=None):
     """
     if not encoder.built:
         raise ValueError(
-            f"Encoder '{encoder.name}' has not been built. Give it a `keras.Input`, or call it on "
-            "an image, before it is frozen."
+            f"'{encoder.name}' ({type(encoder).__name__}) has not been built. Give it a "
+            "`keras.Input`, or call it on an image, before it is frozen."
         )
     graph = is_sequential(encoder) or is_functional(encoder)
     if isinstance(encoder, keras.Model) and not graph:
         raise ValueError(
-            f"Encoder '{encoder.name}' is a subclassed model ({type(encoder).__name__}), whose "
-            "layers cannot be frozen one by one. Build the encoder with keras.Sequential or with "
-            "the functional API."
+            f"'{encoder.name}' is a subclassed model ({type(encoder).__name__}), whose layers "
+            "cannot be frozen one by one. Build it with keras.Sequential or with the functional "
+            "API."
         )
     shapes = (
         [tensor.shape for tensor in encoder.inputs]
@@ -66,8 +66,8 @@ def _shape_of_layer(layer, input_shape):
         return config["input_shape"]
     if input_shape is None:
         raise ValueError(
-            f"Encoder '{layer.name}' ({type(layer).__name__}) does not know the shape of its "
-            "images. Wrap it: keras.Sequential([keras.Input(shape), layer])."
+            f"'{layer.name}' ({type(layer).__name__}) does not know the shape of "
+            "its inputs. Wrap it: keras.Sequential([keras.Input(shape), layer])."
         )
     return input_shape
 

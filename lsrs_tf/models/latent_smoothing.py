@@ -13,13 +13,26 @@ from lsrs_tf.numerics import precision
 
 
 def checked_sigma(sigma: float) -> float:
-    """Returns sigma, or raises if it is not a standard deviation that float32 noise can have."""
+    """Returns sigma, or raises if it is not a standard deviation that float32 noise can have.
+
+    0 stands for no noise, in training too.
+    """
     with np.errstate(over="ignore"):
-        rounded = np.float32(sigma) if is_real_number(sigma) else np.float32(0)
-    if not (np.isfinite(rounded) and rounded > 0):
+        rounded = np.float32(sigma) if is_real_number(sigma) else np.float32(-1)
+    if not (np.isfinite(rounded) and (rounded > 0 or sigma == 0)):
         raise ValueError(
-            "`sigma` must be a number above 0, the standard deviation of the noise in the latent. "
-            f"Received: sigma={sigma!r}"
+            "`sigma` must be a number above 0, the standard deviation of the noise in the latent, "
+            f"or 0 for a model without noise. Received: sigma={sigma!r}"
+        )
+    return sigma
+
+
+def checked_noise_sigma(sigma: float) -> float:
+    """Returns sigma, or raises if there is no noise of this standard deviation to smooth with."""
+    if checked_sigma(sigma) == 0:
+        raise ValueError(
+            "A model with sigma=0 has no noise, and there is nothing to smooth. Certify it with "
+            "method='margin', or give the `sigma` of the noise. Received: sigma=0"
         )
     return sigma
 
@@ -52,7 +65,8 @@ class LatentSmoothingModel(keras.Model):
             `lsrs_tf.lipschitz_bound` must know all of its layers.
         head: built Keras layer or model from latents to logits `[batch, classes]`. It is free of
             any constraint, but at inference each row must depend on its own latent alone.
-        sigma: float above 0, standard deviation of the noise, in units of the latent.
+        sigma: float, standard deviation of the noise, in units of the latent; 0 for a model that
+            trains without noise, and is certified by its margins (`method="margin"`).
     """
 
     def __init__(
@@ -97,6 +111,8 @@ class LatentSmoothingModel(keras.Model):
     def call(self, inputs, training=False):
         """Returns the logits `[batch, classes]` of images; only training adds noise."""
         latents = self.encoder(inputs, training=training)
+        if self.sigma == 0:
+            return self.classify(latents, training=training)
         noise = self.noise(keras.ops.zeros_like(latents), training=training)
         return self.classify(latents + self.sigma * noise, training=training)
 

@@ -8,6 +8,9 @@ All readers use it, by `reading`: resuming, report, recertification and merging.
 - Tolerance: the file tells selection, pilot and estimation in one number of samples. The pilot has
   one of few sizes, so that few sizes of the estimate are left; one of them must give `p_lower` and
   the radius.
+- Margins: label, rival and margin must be those of the logits, and the radius that of the margin.
+  The bounds of the pairs of classes belong to the model and are not in the file, so that a rival
+  that should have limited the radius more is not noticed.
 """
 
 import math
@@ -18,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsrs_tf.records import schema
+from lsrs_tf.records.margins import check_margin
 from lsrs_tf.records.notation import shown, written_radius
 from lsrs_tf.records.outcomes import can_end, possible_outcomes
 from lsrs_tf.records.schema import Record
@@ -26,7 +30,7 @@ from lsrs_tf.statistics.sample_plans import pilot_sizes
 from lsrs_tf.statistics.sequential import sequential_looks
 
 # What can be checked has these columns.
-NEEDED = frozenset({"n", "alpha", "sigma", "lipschitz", *schema.VOTES})
+NEEDED = frozenset({"n", "alpha", "sigma", "lipschitz", *schema.VOTE_COLUMNS})
 # By how much `p_lower` may differ, relatively, and a radius, relatively to the radius of one
 # standard deviation and to itself: another SciPy rounds differently, by about 1e-13.
 _P_TOLERANCE = 1e-9
@@ -46,6 +50,9 @@ def check(record: Record) -> None:
     Raises:
         ValueError: if it was damaged or edited.
     """
+    if record.has_margins and record.value("method") == "margin":
+        check_margin(record)
+        return
     if not set(record.extra) >= NEEDED:
         return
     try:
@@ -81,7 +88,7 @@ def check_settings(records: Sequence[Record]) -> None:
     Raises:
         ValueError: if they differ; the message has three of the values at most.
     """
-    if not (records and records[0].has_votes):
+    if not (records and (records[0].has_votes or records[0].has_margins)):
         return
     for name in schema.names(schema.SETTING):
         values = sorted({record.extra[name] for record in records if name in record.extra})

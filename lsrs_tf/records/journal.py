@@ -29,7 +29,7 @@ class Journal:
         path: the file; it is created with its folder if missing.
         settings: dict of str to value, in the order of the columns, that all rows must agree on.
         results: iterable of str, further columns of each row after the settings, or None for those
-            of the schema.
+            of the method in the settings.
 
     Attributes:
         done: dict of index to `Record`, what the file held when it was opened.
@@ -47,7 +47,8 @@ class Journal:
     ) -> None:
         self._path = pathlib.Path(path)
         self._settings = {name: schema.written(name, value) for name, value in settings.items()}
-        results = schema.names(schema.RESULT) if results is None else results
+        if results is None:
+            results = schema.results_of(self._settings.get("method", "fixed"))
         self._columns = [*schema.names(schema.CERTIFICATE), *settings, *results]
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if self._path.is_dir():

@@ -90,6 +90,13 @@ def votes(text: str) -> NDArray[np.int64]:
     return np.array(counts, np.int64)
 
 
+def numbers(text: str) -> NDArray[np.float64]:
+    """Returns numbers like '0.5,-3.25' as a float64 array; 'nan', 'inf' and '-inf' are some."""
+    parts = [part.strip() for part in text.split(",")]
+    values = [float(part) if part in ("nan", "inf", "-inf") else number(part) for part in parts]
+    return np.array(values, np.float64)
+
+
 def radii(text: str) -> tuple[float, ...]:
     """Returns target radii like '0.25,0.5' as an ascending tuple of floats above 0."""
     values = tuple(number(part.strip(), least=0.0) for part in text.split(","))

@@ -24,6 +24,11 @@ CERTIFICATE: Role = "certificate"
 SETTING: Role = "setting"
 RESULT: Role = "result"
 
+# What certificates of a method come from.
+Evidence: TypeAlias = Literal["votes", "margins"]
+VOTES: Evidence = "votes"
+MARGINS: Evidence = "margins"
+
 
 @dataclasses.dataclass(frozen=True)
 class Column:
@@ -37,6 +42,7 @@ class Column:
         default: the value where a file has no such column.
         later: bool, whether files of earlier versions do not have it. Such a file is resumed as it
             is, without the column.
+        evidence: `VOTES` or `MARGINS`, for results that only methods with this evidence have.
     """
 
     name: str
@@ -45,12 +51,17 @@ class Column:
     write: Callable[[Any], str] = str
     default: object = None
     later: bool = False
+    evidence: Evidence | None = None
 
 
 _index = functools.partial(notation.whole_number, least=0)
 # -1 is an abstention, no class, or an unknown label.
 _class = functools.partial(notation.whole_number, least=-1)
 _not_negative = functools.partial(notation.number, least=0.0)
+
+
+def _exactly(value: Any) -> str:
+    return repr(float(value))
 
 
 def _fingerprint(text: str) -> str:
@@ -87,10 +98,14 @@ COLUMNS = (
     Column("recertified_from_alpha", SETTING, notation.number),
     Column("recertified_from_against", SETTING),
     Column("clean", RESULT, _class),
-    Column("p_lower", RESULT, _not_negative, lambda value: repr(float(value))),
-    Column("samples", RESULT, _index),
-    Column("selection_counts", RESULT, notation.votes, notation.written_list),
-    Column("counts", RESULT, notation.votes, notation.written_list),
+    Column("p_lower", RESULT, _not_negative, _exactly, evidence=VOTES),
+    Column("samples", RESULT, _index, evidence=VOTES),
+    Column("selection_counts", RESULT, notation.votes, notation.written_list, evidence=VOTES),
+    Column("counts", RESULT, notation.votes, notation.written_list, evidence=VOTES),
+    Column("logits", RESULT, notation.numbers, notation.written_list, evidence=MARGINS),
+    Column("rival", RESULT, _class, evidence=MARGINS),
+    Column("margin", RESULT, _not_negative, _exactly, evidence=MARGINS),
+    Column("pair_lipschitz", RESULT, _not_negative, _exactly, evidence=MARGINS),
     Column("image_fingerprint", RESULT, _fingerprint, later=True),
 )
 
@@ -102,8 +117,17 @@ def names(role: Role) -> tuple[str, ...]:
     return tuple(column.name for column in COLUMNS if column.role == role)
 
 
+def results_of(method: str) -> tuple[str, ...]:
+    """Returns the names of the results of a method, in the order of a file."""
+    other = VOTES if method == "margin" else MARGINS
+    return tuple(
+        column.name for column in COLUMNS if column.role == RESULT and column.evidence != other
+    )
+
+
 LATER = frozenset(column.name for column in COLUMNS if column.later)
-VOTES = ("selection_counts", "counts")
+VOTE_COLUMNS = ("selection_counts", "counts")
+MARGIN_COLUMNS = tuple(column.name for column in COLUMNS if column.evidence == MARGINS)
 
 
 def parsed(name: str, text: str) -> Any:
@@ -182,14 +206,19 @@ class Record:
     @property
     def has_votes(self) -> bool:
         """Bool, whether the record holds votes, as those of this package do."""
-        return set(VOTES) <= set(self.extra)
+        return set(VOTE_COLUMNS) <= set(self.extra)
+
+    @property
+    def has_margins(self) -> bool:
+        """Bool, whether the record holds logits, as certificates by margins of this package do."""
+        return set(MARGIN_COLUMNS) <= set(self.extra)
 
     @property
     def votes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
         """(selection_counts, counts), int64 arrays [classes], or None if it holds no votes."""
         if not self.has_votes:
             return None
-        selection_counts, counts = (self.value(name) for name in VOTES)
+        selection_counts, counts = (self.value(name) for name in VOTE_COLUMNS)
         return None if selection_counts is None or counts is None else (selection_counts, counts)
 
 

@@ -91,7 +91,9 @@ class Run:
 
     @property
     def defense(self) -> str:
-        """'LS-RS', 'IS-RS' (nothing replaced) or '-'."""
+        """'LS-RS', 'IS-RS' (nothing replaced), 'margin' (base classifier, no noise) or '-'."""
+        if self.setting("method") == "margin":
+            return "margin"
         if self.replaced in (UNKNOWN, VARIES):
             return UNKNOWN
         return "IS-RS" if self.replaced.startswith("0/") else "LS-RS"
@@ -104,6 +106,8 @@ class Run:
     @property
     def certificates(self) -> str:
         """How the certificates were made, as text, or '-' if unknown."""
+        if self.setting("method") == "margin":
+            return "base classifier, certain"
         n, alpha = self.setting("n"), self.setting("alpha")
         if UNKNOWN in (n, alpha):
             return UNKNOWN
@@ -122,6 +126,8 @@ class Run:
         """A name for a legend."""
         if self.defense == UNKNOWN:
             return _plain_name(self.path)
+        if self.setting("method") == "margin":
+            return f"margin {self.replaced}"
         return f"{self.defense} {self.replaced}, sigma {self.sigma}"
 
 

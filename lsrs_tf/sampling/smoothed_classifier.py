@@ -2,7 +2,7 @@ import numpy as np
 import tensorflow as tf
 
 from lsrs_tf.lipschitz import lipschitz_report
-from lsrs_tf.models.latent_smoothing import checked_sigma, smoothed_parts
+from lsrs_tf.models.latent_smoothing import checked_noise_sigma, smoothed_parts
 from lsrs_tf.numerics import precision
 from lsrs_tf.sampling.noise import noise_model
 from lsrs_tf.sampling.random_streams import SELECTION
@@ -51,7 +51,7 @@ class SmoothedClassifier:
 
     def __init__(self, model, sigma=None, batch_size=256, jit_compile=None, noise="float32"):
         _, self._head = smoothed_parts(model)
-        sigma = checked_sigma(model.sigma if sigma is None else sigma)
+        sigma = checked_noise_sigma(model.sigma if sigma is None else sigma)
         make_noise = noise_model(noise)
         self.batch_size = checked_count(batch_size, "batch_size")
         self._strategy = tf.distribute.get_strategy()

@@ -75,7 +75,9 @@ def test_frozen_encoder_is_the_models_own():
     np.testing.assert_allclose(model.freeze_encoder()(images), model.encode(images), atol=1e-5)
 
 
-@pytest.mark.parametrize("sigma", [0, -1.0, np.nan, np.inf, 1e39, None, [0.1], "0.5", True])
+@pytest.mark.parametrize(
+    "sigma", [-1.0, -1e-300, 1e-60, np.nan, np.inf, 1e39, None, [0.1], "0.5", True]
+)
 def test_impossible_sigma_is_refused(sigma):
     with pytest.raises(ValueError, match="sigma"):
         models.LatentSmoothingModel(layers.GroupSort(), keras.layers.Dense(2), sigma)

@@ -3,12 +3,12 @@ import pytest
 
 from lsrs_tf.records import schema
 
-# What files have looked like since the first of them; later columns come at the end.
+# All columns, in their order. A file has those of its method.
 HEADER = (
     "idx label predict radius correct time data data_fingerprint replaced method target_radii "
     "tolerance sigma n0 n alpha against seed noise shared_noise radius_loss lipschitz model "
     "recertified_from_alpha recertified_from_against clean p_lower samples selection_counts counts "
-    "image_fingerprint"
+    "logits rival margin pair_lipschitz image_fingerprint"
 )
 
 
@@ -17,6 +17,11 @@ def test_columns_are_those_of_files_on_disk():
     assert {"image_fingerprint"} == schema.LATER
     with pytest.raises(TypeError):
         schema.COLUMNS[0] = None
+    # The fingerprint is the last one: of fixed length, so that a row that was cut off is noticed.
+    votes = "clean p_lower samples selection_counts counts image_fingerprint"
+    assert schema.results_of("fixed") == schema.results_of("sequential") == tuple(votes.split())
+    margins = "clean logits rival margin pair_lipschitz image_fingerprint"
+    assert schema.results_of("margin") == tuple(margins.split())
 
 
 @pytest.mark.parametrize(
