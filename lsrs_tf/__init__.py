@@ -15,14 +15,14 @@ if _keras.backend.backend() != "tensorflow":
         "KERAS_BACKEND=tensorflow before Keras is first imported."
     )
 
-from lsrs_tf import callbacks, layers, models  # noqa: E402  (the backend is checked first)
-from lsrs_tf.certification.certificate import CertificationResult, MarginResult, SmoothedResult  # noqa: E402
-from lsrs_tf.certification.certifier import Certifier  # noqa: E402
-from lsrs_tf.certification.functions import (  # noqa: E402
-    certify,
-    predict,
-    recertify,  # noqa: E402
+from lsrs_tf import callbacks, layers, losses, models  # noqa: E402  (the backend is checked first)
+from lsrs_tf.certification.certificate import (  # noqa: E402
+    CertificationResult,
+    MarginResult,
+    SmoothedResult,
 )
+from lsrs_tf.certification.certifier import Certifier  # noqa: E402
+from lsrs_tf.certification.functions import certify, predict, recertify  # noqa: E402
 from lsrs_tf.lipschitz import lipschitz_bound, lipschitz_report  # noqa: E402
 from lsrs_tf.version import __version__  # noqa: E402
 
@@ -42,6 +42,7 @@ __all__ = [
     "layers",
     "lipschitz_bound",
     "lipschitz_report",
+    "losses",
     "models",
     "predict",
     "recertify",

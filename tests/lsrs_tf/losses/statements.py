@@ -1,0 +1,18 @@
+"""Losses as their papers state them, in NumPy and float64, one image at a time."""
+
+import numpy as np
+
+
+def crossentropy(logits, label):
+    highest = np.max(logits)
+    return highest + np.log(np.sum(np.exp(logits - highest))) - logits[label]
+
+
+def offset_crossentropy(logits, label, offset, temperature):
+    shifted = np.array(logits)
+    shifted[label] -= offset
+    return temperature * crossentropy(shifted / temperature, label)
+
+
+def margin_hinge(logits, label, margin):
+    return max(0.0, margin - logits[label] + np.max(np.delete(logits, label)))
