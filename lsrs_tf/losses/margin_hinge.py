@@ -12,7 +12,7 @@ class MarginHinge(LogitLoss):
     r"""Hinge loss of the margin between the true class and the best other class.
 
     Source: Crammer and Singer, "On the Algorithmic Implementation of Multiclass Kernel-based Vector
-    Machines" (2001), equation 4, with a margin $\mu$ instead of 1. For logits $z$ and the true
+    Machines" (2001), with a margin $\mu$ instead of 1. For logits $z$ and the true
     class $y$ it is
 
     $$\max\left(0,\; \mu - z_y + \max_{i \ne y} z_i\right).$$

@@ -120,6 +120,27 @@ class LatentSmoothingModel(keras.Model):
         """Returns the shape of the logits."""
         return self.head.compute_output_shape(self.encoder.compute_output_shape(input_shape))
 
+    def compile(self, optimizer="rmsprop", loss=None, *args, **kwargs):
+        """Configures the training; for arguments see `keras.Model`.
+
+        A loss that reads weights of the model, one of `lsrs_tf.losses`, is bound to this model: it
+        has a method `bind`, which returns the loss to train with.
+        """
+        if loss is not None:
+            loss = keras.tree.map_structure(self._bound_loss, loss)
+        super().compile(optimizer, loss, *args, **kwargs)
+
+    def _bound_loss(self, loss):
+        bind = getattr(loss, "bind", None)
+        return loss if bind is None else bind(self)
+
+    def compile_from_config(self, config):
+        """Compiles as the model that was saved had been compiled."""
+        # Keras leaves this to classes that have a `compile` of their own.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
     def export(self, filepath, *args, **kwargs):
         """Exports the base classifier, without a certificate; for arguments see `keras.Model`."""
         if self.built and self._build_shapes_dict:

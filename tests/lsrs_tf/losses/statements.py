@@ -16,3 +16,17 @@ def offset_crossentropy(logits, label, offset, temperature):
 
 def margin_hinge(logits, label, margin):
     return max(0.0, margin - logits[label] + np.max(np.delete(logits, label)))
+
+
+def class_distances(kernel, label):
+    return np.array([np.linalg.norm(kernel[:, label] - column) for column in kernel.T])
+
+
+def lipschitz_margin_crossentropy(logits, label, radius, constants):
+    return crossentropy(logits + radius * constants, label)
+
+
+def certificate_regularized_crossentropy(logits, label, gamma, constants):
+    others = np.arange(len(logits)) != label
+    radius = np.min((logits[label] - logits[others]) / constants[others])
+    return crossentropy(logits, label) - gamma * max(0.0, radius)

@@ -10,6 +10,11 @@ import tensorflow as tf
 from lsrs_tf import losses
 from tests.lsrs_tf.losses import statements
 
+
+def _global(logits, label):
+    return 1.5 * np.sqrt(2) * (np.arange(len(logits)) != label)
+
+
 # name: (loss of keyword arguments, statement of one image).
 CASES = {
     "offset": (
@@ -19,6 +24,14 @@ CASES = {
     "hinge": (
         functools.partial(losses.MarginHinge, 0.7),
         lambda z, y: statements.margin_hinge(z, y, 0.7),
+    ),
+    "lipschitz margin": (
+        functools.partial(losses.LipschitzMarginCrossentropy, 0.3, 1.5, pairwise=False),
+        lambda z, y: statements.lipschitz_margin_crossentropy(z, y, 0.3, _global(z, y)),
+    ),
+    "certificate": (
+        functools.partial(losses.CertificateRegularizedCrossentropy, 0.5, 1.5, pairwise=False),
+        lambda z, y: statements.certificate_regularized_crossentropy(z, y, 0.5, _global(z, y)),
     ),
 }
 BATCHES = {
