@@ -30,3 +30,17 @@ def certificate_regularized_crossentropy(logits, label, gamma, constants):
     others = np.arange(len(logits)) != label
     radius = np.min((logits[label] - logits[others]) / constants[others])
     return crossentropy(logits, label) - gamma * max(0.0, radius)
+
+
+def emma_shares(logits, label, radius, constants):
+    needed = [
+        (logits[label] - logit) / (radius * constant) if constant else 0.0
+        for logit, constant in zip(logits, constants, strict=True)
+    ]
+    return np.clip(needed, 0.01, 1.0)
+
+
+def emma(logits, label, radius, constants, shares=None):
+    if shares is None:
+        shares = emma_shares(logits, label, radius, constants)
+    return crossentropy(logits - logits[label] + shares * radius * constants, label)

@@ -13,6 +13,7 @@ LOSSES = {
     "hinge": lambda: losses.MarginHinge(1.0),
     "lipschitz margin": lambda: losses.LipschitzMarginCrossentropy(0.2),
     "certificate": lambda: losses.CertificateRegularizedCrossentropy(0.5),
+    "emma": lambda: losses.EMMA(keras.optimizers.schedules.PolynomialDecay(0.01, 12, 0.2)),
 }
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 3, 48)
