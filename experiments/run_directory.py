@@ -34,11 +34,13 @@ class RunDirectory:
         self.class_names = self.path / "class_names.json"
         self._settings = self.path / "settings.json"
 
-    def claim(self, settings):
+    def claim(self, settings, defaults=None):
         """Records the settings of a run, or checks that they are those of the run begun here.
 
         Args:
             settings: dict of what decides the trained weights, JSON values only.
+            defaults: dict of settings that a run of an earlier version may lack, and what they were
+                there.
 
         Raises:
             FileExistsError: if the folder holds a run of other settings.
@@ -53,7 +55,7 @@ class RunDirectory:
                 f"{self.path} holds a model but no settings.json, so that it is unknown how it "
                 "was trained. Choose another --output_dir."
             )
-        before = self.settings()
+        before = {**(defaults or {}), **self.settings()}
         changed = [
             f"{name}: {before.get(name)!r} before, {settings.get(name)!r} now"
             for name in sorted({*before, *settings})

@@ -41,9 +41,25 @@ flags.DEFINE_enum(
 flags.DEFINE_float("sigma", None, "Standard deviation of the noise in the latent.")
 flags.DEFINE_integer("epochs", None, "Epochs to train.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 128, "Images in a training batch.", lower_bound=1)
-flags.DEFINE_float("learning_rate", 0.01, "Initial learning rate.", lower_bound=0.0)
+flags.DEFINE_float(
+    "learning_rate",
+    0.01,
+    "Initial learning rate; with --learning_rate_schedule=one_cycle the highest.",
+    lower_bound=0.0,
+)
 flags.DEFINE_integer(
-    "learning_rate_decay_epochs", 30, "Epochs after which the rate is divided by 10.", lower_bound=1
+    "learning_rate_decay_epochs",
+    30,
+    "Epochs after which the rate is divided by 10, for --learning_rate_schedule=step.",
+    lower_bound=1,
+)
+flags.DEFINE_enum(
+    "learning_rate_schedule",
+    "step",
+    ["step", "cosine", "one_cycle"],
+    "step: the rate is divided by 10 from time to time; cosine: it falls to 0 along half a cosine; "
+    "one_cycle: it rises from a 25th to --learning_rate in 30 % of the training, and falls to "
+    "almost 0, as margin losses are usually trained.",
 )
 flags.DEFINE_float("momentum", 0.9, "Momentum of the optimizer.", lower_bound=0.0)
 flags.DEFINE_integer("steps_per_epoch", None, "Shortens the epochs, to try things.", lower_bound=1)
@@ -55,6 +71,8 @@ flags.mark_flags_as_required(
     ["dataset", "model", "orthogonal_layers", "sigma", "epochs", "output_dir"]
 )
 
+# Settings that folders of earlier versions lack, and what they were.
+_DEFAULTS = {"learning_rate_schedule": "step"}
 # What decides the trained weights; a folder holds one run of these.
 _SETTINGS = (
     "dataset",
@@ -68,6 +86,7 @@ _SETTINGS = (
     "batch_size",
     "learning_rate",
     "learning_rate_decay_epochs",
+    "learning_rate_schedule",
     "momentum",
     "steps_per_epoch",
     "seed",
@@ -96,7 +115,7 @@ def main(argv):
             )
         shared_flags.number_list("served_radii")
     run = RunDirectory(flag.output_dir)
-    run.claim({name: getattr(flag, name) for name in _SETTINGS})
+    run.claim({name: getattr(flag, name) for name in _SETTINGS}, _DEFAULTS)
     with written_whole(run.class_names) as path:
         path.write_text(json.dumps(data.class_names) + "\n")
     model = _trained_model(run, data)
@@ -152,16 +171,24 @@ def _compiled_model(data):
         flag.parametrization,
     )
     steps = flag.steps_per_epoch or -(-data.num_train // flag.batch_size)
-    rate = fitting.step_decay(
-        flag.learning_rate, flag.learning_rate_decay_epochs, steps, flag.epochs
-    )
     model.compile(
-        optimizer=keras.optimizers.SGD(rate, momentum=flag.momentum),
+        optimizer=keras.optimizers.SGD(_learning_rate(steps), momentum=flag.momentum),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
     model.summary()
     return model
+
+
+def _learning_rate(steps_per_epoch):
+    flag = flags.FLAGS
+    if flag.learning_rate_schedule == "cosine":
+        return fitting.cosine_decay(flag.learning_rate, flag.epochs * steps_per_epoch)
+    if flag.learning_rate_schedule == "one_cycle":
+        return fitting.one_cycle(flag.learning_rate, flag.epochs * steps_per_epoch)
+    return fitting.step_decay(
+        flag.learning_rate, flag.learning_rate_decay_epochs, steps_per_epoch, flag.epochs
+    )
 
 
 def _print_accuracy(model, data):

@@ -19,6 +19,15 @@ def test_other_settings_are_refused(tmp_path):
         RunDirectory(tmp_path).claim({"sigma": 0.5, "epochs": 3})
 
 
+def test_setting_that_an_earlier_version_lacked_is_its_default(tmp_path):
+    RunDirectory(tmp_path).claim({"sigma": 0.25})
+    (tmp_path / "checkpoints").mkdir()
+    defaults = {"schedule": "step"}
+    RunDirectory(tmp_path).claim({"sigma": 0.25, "schedule": "step"}, defaults)
+    with pytest.raises(FileExistsError, match="schedule: 'step' before, 'cosine' now"):
+        RunDirectory(tmp_path).claim({"sigma": 0.25, "schedule": "cosine"}, defaults)
+
+
 def test_model_of_unknown_origin_is_refused(tmp_path):
     (tmp_path / "model.keras").touch()
     with pytest.raises(FileExistsError, match=r"no settings\.json"):
