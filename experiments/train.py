@@ -13,7 +13,7 @@ import keras
 from absl import flags
 
 import lsrs_tf
-from experiments import checkpoints, command_line, datasets, fitting, shared_flags
+from experiments import checkpoints, command_line, datasets, fitting, loss_flags, shared_flags
 from experiments.certified_test_set import certify_test_images, evenly_spread
 from experiments.report_writer import write_report
 from experiments.run_directory import RunDirectory
@@ -72,7 +72,7 @@ flags.mark_flags_as_required(
 )
 
 # Settings that folders of earlier versions lack, and what they were.
-_DEFAULTS = {"learning_rate_schedule": "step"}
+_DEFAULTS = {"learning_rate_schedule": "step", **loss_flags.DEFAULTS}
 # What decides the trained weights; a folder holds one run of these.
 _SETTINGS = (
     "dataset",
@@ -90,8 +90,10 @@ _SETTINGS = (
     "momentum",
     "steps_per_epoch",
     "seed",
+    *loss_flags.NAMES,
 )
 flags.adopt_module_key_flags(command_line)
+flags.adopt_module_key_flags(loss_flags)
 shared_flags.define_data()
 shared_flags.define_method()
 shared_flags.define_export()
@@ -104,6 +106,7 @@ def main(argv):
     if flag.report and not flag.certify:
         raise ValueError("--report needs --certify, which gives it something to report.")
     data = datasets.load(flag.dataset, flag.data_dir, flag.download)
+    loss = loss_flags.loss_of_flags(_steps_per_epoch(data) * flag.epochs)
     if flag.certify or flag.export:
         # Not after the training, which may take days.
         evenly_spread(data.num_test, flag.num_images)
@@ -118,7 +121,7 @@ def main(argv):
     run.claim({name: getattr(flag, name) for name in _SETTINGS}, _DEFAULTS)
     with written_whole(run.class_names) as path:
         path.write_text(json.dumps(data.class_names) + "\n")
-    model = _trained_model(run, data)
+    model = _trained_model(run, data, loss)
     if flag.certify:
         certify_test_images(
             lsrs_tf.Certifier(model, **shared_flags.certification_settings()),
@@ -136,7 +139,7 @@ def main(argv):
         export_run(model, run, directory=None, sigma=None)
 
 
-def _trained_model(run, data):
+def _trained_model(run, data, loss):
     flag = flags.FLAGS
     if run.model.is_file():
         print(f"{run.model} is trained already.")
@@ -144,7 +147,7 @@ def _trained_model(run, data):
     keras.utils.set_random_seed(flag.seed)
     model, epochs_done = checkpoints.restore_newest(run.checkpoints)
     if model is None:
-        model = _compiled_model(data)
+        model = _compiled_model(data, loss)
     else:
         print(f"Resuming after epoch {epochs_done} of {flag.epochs}.")
     if epochs_done < flag.epochs:
@@ -158,7 +161,7 @@ def _trained_model(run, data):
     return model
 
 
-def _compiled_model(data):
+def _compiled_model(data, loss):
     flag = flags.FLAGS
     model = fitting.build_model(
         flag.model,
@@ -170,14 +173,20 @@ def _compiled_model(data):
         flag.sigma,
         flag.parametrization,
     )
-    steps = flag.steps_per_epoch or -(-data.num_train // flag.batch_size)
     model.compile(
-        optimizer=keras.optimizers.SGD(_learning_rate(steps), momentum=flag.momentum),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        optimizer=keras.optimizers.SGD(
+            _learning_rate(_steps_per_epoch(data)), momentum=flag.momentum
+        ),
+        loss=loss,
         metrics=["accuracy"],
     )
     model.summary()
     return model
+
+
+def _steps_per_epoch(data):
+    flag = flags.FLAGS
+    return flag.steps_per_epoch or -(-data.num_train // flag.batch_size)
 
 
 def _learning_rate(steps_per_epoch):
