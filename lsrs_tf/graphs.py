@@ -25,7 +25,7 @@ def _functional_class():
 
 def refuse_patched(layer):
     """Raises if the methods of one layer object are not those of its class."""
-    patched = {"call", "__call__", "encode", "spectrum_of", "transformed_weights"} & set(
+    patched = {"call", "__call__", "encode", "matrix", "spectrum_of", "transformed_weights"} & set(
         vars(layer)
     )
     if patched:

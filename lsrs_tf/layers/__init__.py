@@ -8,6 +8,7 @@ from lsrs_tf.layers.group_sort import GroupSort
 from lsrs_tf.layers.householder_activation import HouseholderActivation
 from lsrs_tf.layers.invertible_downsampling import InvertibleDownsampling
 from lsrs_tf.layers.lipschitz_conv2d import LipschitzConv2D
+from lsrs_tf.layers.lipschitz_dense import LipschitzDense
 from lsrs_tf.layers.orthogonal_conv2d import OrthogonalConv2D
 from lsrs_tf.layers.orthogonal_dense import OrthogonalDense
 from lsrs_tf.layers.parametrizations import PARAMETRIZATIONS, convolution
@@ -27,6 +28,7 @@ __all__ = [
     "HouseholderActivation",
     "InvertibleDownsampling",
     "LipschitzConv2D",
+    "LipschitzDense",
     "OrthogonalConv2D",
     "OrthogonalDense",
     "ParaunitaryConv2D",

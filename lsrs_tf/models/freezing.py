@@ -167,7 +167,7 @@ class _FrozenMatrix(_Frozen):
 
     @staticmethod
     def filled(layer, copy):
-        copy.kernel.assign(layer.orthogonal_kernel("float64"))
+        copy.kernel.assign(layer.matrix("float64"))
         _fill_bias(layer, copy)
 
 

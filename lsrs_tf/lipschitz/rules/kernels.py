@@ -160,7 +160,7 @@ def _pair(sizes):
 
 @bound_rule(layers.OrthogonalDense)
 def _orthogonal_dense(layer, input_shape):
-    kernel = layer.orthogonal_kernel("float64").numpy()
+    kernel = layer.matrix("float64").numpy()
     bound, smallest = spectral_norm.of_nearly_orthogonal(kernel)
     return LayerBound(
         bound,
