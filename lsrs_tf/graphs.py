@@ -4,6 +4,18 @@ import functools
 
 import keras
 
+# Methods that decide what a layer computes.
+_METHODS = {
+    "call",
+    "__call__",
+    "encode",
+    "matrix",
+    "spectrum_of",
+    "transformed",
+    "transformed_bias",
+    "transformed_weights",
+}
+
 
 def is_sequential(layer):
     """Returns whether layer is exactly a `keras.Sequential`, not a subclass of it."""
@@ -25,9 +37,7 @@ def _functional_class():
 
 def refuse_patched(layer):
     """Raises if the methods of one layer object are not those of its class."""
-    patched = {"call", "__call__", "encode", "matrix", "spectrum_of", "transformed_weights"} & set(
-        vars(layer)
-    )
+    patched = _METHODS & set(vars(layer))
     if patched:
         raise ValueError(
             f"Layer '{layer.name}' ({type(layer).__name__}) has its own "

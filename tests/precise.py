@@ -249,6 +249,17 @@ def _sdp_lipschitz(layer, values, numbers):
     return (padded - 2 * step)[..., : layer.filters]
 
 
+def _fixed_residual(layer, values, numbers):
+    kernel = _weights(layer.kernel, numbers)
+    padded = np.zeros((*values.shape[:-1], kernel.shape[0]), numbers.dtype)
+    padded[..., : values.shape[-1]] = values
+    hidden = padded @ kernel
+    if layer.use_bias:
+        hidden = hidden + _weights(layer.bias, numbers)
+    hidden = np.where(hidden > 0, hidden, _zero(hidden)) / _weights(layer.diagonal, numbers)
+    return (padded - 2 * (hidden @ kernel.T))[..., : layer.units]
+
+
 def _circular(images, kernel, sign=1):
     centre = [(size - 1) // 2 for size in kernel.shape[:2]]
     outputs = 0
@@ -299,6 +310,7 @@ _LAYERS = {
     keras.layers.Concatenate: lambda layer, values, numbers: np.concatenate(values, axis=-1),
     layers.ConvexResidual: _convex_residual,
     layers.FixedDense: _dense,
+    layers.FixedResidualDense: _fixed_residual,
     layers.GroupSort: _group_sort,
     layers.InvertibleDownsampling: lambda layer, values, numbers: _downsampled(
         values, layer.pool_size

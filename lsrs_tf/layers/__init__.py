@@ -4,6 +4,7 @@ from lsrs_tf.layers.almost_orthogonal_conv2d import AlmostOrthogonalConv2D
 from lsrs_tf.layers.block_reflector_conv2d import BlockReflectorConv2D
 from lsrs_tf.layers.convex_residual import ConvexResidual
 from lsrs_tf.layers.fixed_dense import FixedDense
+from lsrs_tf.layers.fixed_residual_dense import FixedResidualDense
 from lsrs_tf.layers.group_sort import GroupSort
 from lsrs_tf.layers.householder_activation import HouseholderActivation
 from lsrs_tf.layers.invertible_downsampling import InvertibleDownsampling
@@ -14,6 +15,7 @@ from lsrs_tf.layers.orthogonal_dense import OrthogonalDense
 from lsrs_tf.layers.parametrizations import PARAMETRIZATIONS, convolution
 from lsrs_tf.layers.paraunitary_conv2d import ParaunitaryConv2D
 from lsrs_tf.layers.sdp_lipschitz_conv2d import SDPLipschitzConv2D
+from lsrs_tf.layers.sdp_lipschitz_dense import SDPLipschitzDense
 from lsrs_tf.layers.skew_orthogonal_conv2d import SkewOrthogonalConv2D
 from lsrs_tf.layers.spectral_conv2d import SpectralConv2D
 from lsrs_tf.layers.standardization import Standardization
@@ -24,6 +26,7 @@ __all__ = [
     "BlockReflectorConv2D",
     "ConvexResidual",
     "FixedDense",
+    "FixedResidualDense",
     "GroupSort",
     "HouseholderActivation",
     "InvertibleDownsampling",
@@ -33,6 +36,7 @@ __all__ = [
     "OrthogonalDense",
     "ParaunitaryConv2D",
     "SDPLipschitzConv2D",
+    "SDPLipschitzDense",
     "SkewOrthogonalConv2D",
     "SpectralConv2D",
     "Standardization",

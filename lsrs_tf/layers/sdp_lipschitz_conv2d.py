@@ -1,6 +1,7 @@
 import keras
 import tensorflow as tf
 
+from lsrs_tf.layers.arguments import positive_integer
 from lsrs_tf.layers.lipschitz_conv2d import LipschitzConv2D
 from lsrs_tf.layers.weighted_layer import scale_of_large, without_large_values
 from lsrs_tf.numerics import complex_pairs
@@ -28,29 +29,46 @@ class SDPLipschitzConv2D(LipschitzConv2D):
     T >= WW*: for every pair of channels the two ratios still have the product 1, so that T - WW* is
     a sum of positive semidefinite matrices [[a r, -a], [-a, a / r]] and of what T is larger by.
 
-    Inside there are as many channels as the larger of inputs and outputs; channels of zeros are
-    added before, or channels cut off after it.
+    The residual connection has as many channels as the larger of inputs and outputs; channels of
+    zeros are added before, or channels cut off after it.
 
     Arguments, shapes and errors are those of `LipschitzConv2D`; the bias is that inside the
-    activation.
+    activation. There is one more:
+
+    Args:
+        hidden_filters: int, the number of channels inside the activation, or None for the larger of
+            inputs and outputs.
+
+    Example:
+        >>> layer = SDPLipschitzConv2D(4, 3, hidden_filters=16)
+        >>> layer(np.zeros((2, 8, 8, 3), np.float32)).shape
+        TensorShape([2, 8, 8, 4])
     """
 
     orthogonal = False
 
+    def __init__(self, filters, kernel_size, strides=1, *args, hidden_filters=None, **kwargs):
+        super().__init__(filters, kernel_size, strides, *args, **kwargs)
+        self.hidden_filters = hidden_filters
+        if hidden_filters is not None:
+            name = type(self).__name__
+            self.hidden_filters = positive_integer(hidden_filters, "hidden_filters", name)
+
     def add_kernels(self):
         """Creates `kernel` and `log_q`."""
         self.units = max(self.channels, self.filters)
-        self.kernel = self.add_kernel((*self.kernel_size, self.units, self.units))
+        self.hidden = self.hidden_filters or self.units
+        self.kernel = self.add_kernel((*self.kernel_size, self.units, self.hidden))
         self.log_q = self.add_weight(
-            name="log_q", shape=(self.units,), initializer="zeros", autocast=False
+            name="log_q", shape=(self.hidden,), initializer="zeros", autocast=False
         )
 
     def add_bias(self, units):
         """Creates and returns the bias inside the activation, or None if the layer has none."""
-        return super().add_bias(self.units)
+        return super().add_bias(self.hidden)
 
     def transformed_weights(self, dtype):
-        """Returns the kernel and the diagonal of T, [units].
+        """Returns the kernel and the diagonal of T, [hidden channels].
 
         Both belong to the kernel times `scale_of_large`: where W and the bias are multiplied by a
         number, and T by its square, the layer stays the same.
@@ -70,13 +88,13 @@ class SDPLipschitzConv2D(LipschitzConv2D):
 
     def matrix_size(self):
         """Returns the numbers of rows and columns of W at each frequency."""
-        return self.units, self.units
+        return self.hidden, self.units
 
     def transformed(self, images, weights):
         """Returns the residual layer's outputs for downsampled images."""
         added = self.units - self.channels
         images = tf.pad(images, [[0, 0], [0, 0], [0, 0], [0, added]])
-        hidden = self.convolved(images, self.units, self.spectrum_of, weights)
+        hidden = self.convolved(images, self.hidden, self.spectrum_of, weights)
         if self.use_bias:
             bias = tf.cast(self.bias, images.dtype)
             scale = scale_of_large(tf.cast(self.kernel, images.dtype))
@@ -87,3 +105,11 @@ class SDPLipschitzConv2D(LipschitzConv2D):
 
     def _adjoint_spectrum_of(self, weights, columns=None):
         return complex_pairs.adjoint(self.spectrum_of(weights, columns))
+
+    def get_config(self):
+        """Returns the constructor's arguments."""
+        config = super().get_config()
+        # Left out where it is not given, so that fingerprints of earlier models stay the same.
+        if self.hidden_filters is not None:
+            config["hidden_filters"] = self.hidden_filters
+        return config

@@ -171,6 +171,26 @@ class _FrozenMatrix(_Frozen):
         _fill_bias(layer, copy)
 
 
+class _FrozenResidualMatrix(_Frozen):
+    @staticmethod
+    def made(layer):
+        return layers.FixedResidualDense(
+            layer.units,
+            hidden_units=layer.inner_size,
+            use_bias=layer.use_bias,
+            name=layer.name,
+            dtype="float64",
+        )
+
+    @staticmethod
+    def filled(layer, copy):
+        kernel, diagonal = layer.transformed_weights("float64")
+        copy.kernel.assign(kernel)
+        copy.diagonal.assign(diagonal)
+        if layer.use_bias:
+            copy.bias.assign(layer.transformed_bias("float64"))
+
+
 class _FrozenResidual(_Frozen):
     @staticmethod
     def made(layer):
@@ -197,6 +217,7 @@ def _fill_bias(layer, copy):
 _LINEAR = frozenset(layers.PARAMETRIZATIONS.values()) - {layers.SDPLipschitzConv2D}
 _KINDS = {
     layers.OrthogonalDense: _FrozenMatrix,
+    layers.SDPLipschitzDense: _FrozenResidualMatrix,
     layers.ConvexResidual: _FrozenResidual,
 }
 

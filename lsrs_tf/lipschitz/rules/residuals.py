@@ -6,9 +6,17 @@ import math
 import numpy as np
 
 from lsrs_tf import layers
-from lsrs_tf.lipschitz.evaluation import Evaluation, added, chained, scaled
+from lsrs_tf.lipschitz.evaluation import (
+    Evaluation,
+    absolute_norm_of_matrices,
+    added,
+    chained,
+    gamma,
+    linear,
+    scaled,
+)
 from lsrs_tf.lipschitz.layer_bound import BOUNDED, LayerBound
-from lsrs_tf.lipschitz.layer_properties import float64
+from lsrs_tf.lipschitz.layer_properties import float64, number_of_values
 from lsrs_tf.lipschitz.registry import bound_rule
 from lsrs_tf.lipschitz.rules.spectra import (
     SPECTRUM_ROUNDINGS,
@@ -33,54 +41,90 @@ def _sdp_lipschitz_convolution(layer, input_shape):
     spectrum = MeasuredSpectrum()
     columns = spectrum.measured(spectrum_of_columns(layer), scale[:, np.newaxis])
     norm, _ = spectral_norm.of_many(columns, rounding)
-    # If T >= WW* holds but for a factor 1 + e, the layer is one for which it holds, and 2 e times
-    # a map with the constant 1.
-    excess = product([norm, norm]) - 1
-    bound = 1.0 if excess <= 0 else round_up(1 + round_up(2 * round_up(excess)))
-    evaluation = _residual_evaluation(
-        layer, input_shape, (norm, spectrum.absolute_norm, rounding), scale
+    _, height, width, _ = layer.downsampling.compute_output_shape(input_shape)
+    there, back = (
+        dataclasses.replace(convolution, relative=convolution.relative + rounding)
+        for convolution in (
+            evaluation_of_spectrum(
+                layer.is_pointwise, (height, width, *sizes), norm, spectrum.absolute_norm
+            )
+            for sizes in (kernel.shape[2:], kernel.shape[:1:-1])
+        )
     )
-    return LayerBound(
-        bound, BOUNDED, "T >= WW*, all frequencies", evaluation=evaluation.with_lipschitz(bound)
-    )
+    bias = float64(layer.bias) if layer.use_bias else None
+    return _residual(norm, (there, back), (height * width, scale, bias), "all frequencies")
 
 
-def _residual_evaluation(layer, input_shape, norms, scale):
-    """Returns the `Evaluation` of x - 2 W* T^-1 relu(W x + b).
+@bound_rule(layers.SDPLipschitzDense)
+def _sdp_lipschitz_dense(layer, input_shape):
+    kernel, diagonal = (part.numpy() for part in layer.transformed_weights("float64"))
+    bias = layer.transformed_bias("float64").numpy() if layer.use_bias else None
+    return _dense_residual(layer, input_shape, (kernel, diagonal, bias))
+
+
+@bound_rule(layers.FixedResidualDense)
+def _fixed_residual_dense(layer, input_shape):
+    diagonal = float64(layer.diagonal)
+    if not np.min(diagonal) > 0:
+        raise ValueError(
+            f"The diagonal of layer '{layer.name}' (FixedResidualDense) must be above 0. "
+            f"Received: {np.min(diagonal)}. Freeze an encoder to get one that is."
+        )
+    bias = float64(layer.bias) if layer.use_bias else None
+    return _dense_residual(layer, input_shape, (float64(layer.kernel), diagonal, bias))
+
+
+def _dense_residual(layer, input_shape, weights):
+    """Bounds a dense residual layer of W, the diagonal of T, and the bias or None."""
+    kernel, diagonal, bias = weights
+    scale = 1 / np.sqrt(diagonal)
+    scaled_kernel = kernel * scale
+    absolute_norm = absolute_norm_of_matrices(scaled_kernel)
+    # Root, quotient and product.
+    rounding = gamma(8) * absolute_norm
+    norm, _ = spectral_norm.of_matrices(scaled_kernel, round_up(rounding))
+    places = number_of_values(input_shape) / input_shape[-1]
+    inputs, hidden = (places * size for size in kernel.shape)
+    there = linear(norm, absolute_norm, kernel.shape[0], inputs, hidden)
+    back = linear(norm, absolute_norm, kernel.shape[1], hidden, inputs)
+    return _residual(norm, (there, back), (places, scale, bias), "matrix")
+
+
+def _residual(norm, maps, inside, method):
+    """Bounds x - 2 W* T^-1 relu(W x + b), whose Lipschitz constant is 1 if T >= WW*.
 
     Values inside are looked at after division by the root of T: so the maps there and back are
     V = T^-1/2 W and V*, whose norms are about 1, whatever the sizes of single channels are.
     Dividing values by numbers of their own does not change relative errors.
 
     Args:
-        layer: `SDPLipschitzConv2D`.
-        input_shape: tuple.
-        norms: (norm of V, of its absolute values, of the rounding of its spectrum).
-        scale: float64 array [units], the inverse roots of T.
+        norm: float, bound of the norm of V.
+        maps: `Evaluation` of V, and of V*.
+        inside: (number of places, float64 array [units] of the inverse roots of T, bias or None).
+        method: str, what was looked at.
     """
-    norm, absolute_norm, rounding = norms
-    _, height, width, _ = layer.downsampling.compute_output_shape(input_shape)
-    values = height * width * layer.units
-    convolution = evaluation_of_spectrum(
-        layer.is_pointwise, (height, width, layer.units, layer.units), norm, absolute_norm
-    )
-    convolution = dataclasses.replace(convolution, relative=convolution.relative + rounding)
-    steps = [convolution]
-    if layer.use_bias:
-        steps.append(
-            added(math.sqrt(height * width) * float(np.linalg.norm(float64(layer.bias) * scale)))
-        )
-    steps += [scaled(1.0, SPECTRUM_ROUNDINGS, values), convolution, scaled(2.0, 2, values)]
+    places, scale, bias = inside
+    # If T >= WW* holds but for a factor 1 + e, the layer is one for which it holds, and 2 e times
+    # a map with the constant 1.
+    excess = product([norm, norm]) - 1
+    bound = 1.0 if excess <= 0 else round_up(1 + round_up(2 * round_up(excess)))
+    there, back = maps
+    steps = [there]
+    if bias is not None:
+        steps.append(added(math.sqrt(places) * float(np.linalg.norm(bias * scale))))
+    values = places * scale.size
+    steps += [scaled(1.0, SPECTRUM_ROUNDINGS, values), back, scaled(2.0, 2, values)]
     step = chained(steps)
     error = 2 * UNIT_ROUNDOFF
     # Where T is as small as that, numbers that are taken for zero would count.
     tiny = not float(np.max(scale)) < _LARGEST_SCALE
-    return Evaluation(
-        lipschitz=1 + step.lipschitz,
+    evaluation = Evaluation(
+        lipschitz=bound,
         offset=step.offset,
         relative=step.relative + error * (1 + step.lipschitz + step.relative),
         absolute=math.inf if tiny else step.absolute + error * (step.offset + step.absolute),
     )
+    return LayerBound(bound, BOUNDED, f"T >= WW*, {method}", evaluation=evaluation)
 
 
 def convex_combination(layer, branch, shortcut):

@@ -8,6 +8,7 @@ import tensorflow as tf
 from lsrs_tf import layers, lipschitz_bound
 from lsrs_tf.models.freezing import freeze_encoder
 from tests.oracles import singular_values
+from tests.training import trained
 
 NAMES = list(layers.PARAMETRIZATIONS)
 ORTHOGONAL = [name for name in NAMES if layers.convolution(name).orthogonal]
@@ -48,23 +49,6 @@ def _layer(parametrization, filters=4, kernel_size=3, **arguments):
     return layers.convolution(parametrization)(filters, kernel_size, **arguments)
 
 
-def _trained(layer, shape, steps=25):
-    images = keras.random.normal((8, *shape))
-    target = keras.random.normal(layer(images).shape)
-    optimizer = keras.optimizers.SGD(0.1, momentum=0.9)
-    before = [weight.numpy() for weight in layer.trainable_weights]
-    for _ in range(steps):
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((layer(images) - target) ** 2)
-        optimizer.apply(tape.gradient(loss, layer.trainable_weights), layer.trainable_weights)
-    # A tall 1 x 1 matrix of one channel can only change its sign: nothing to train but the bias.
-    assert any(
-        np.abs(weight.numpy() - old).max() > 1e-3
-        for weight, old in zip(layer.trainable_weights, before, strict=True)
-    ), "training did nothing"
-    return layer
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_declares_what_it_is(name):
     assert layers.convolution(name).orthogonal == (name not in ("aol", "sll"))
@@ -93,7 +77,7 @@ def test_has_its_weights_and_trains_all_of_them(name):
 @pytest.mark.parametrize("name", ORTHOGONAL)
 @pytest.mark.parametrize(("shape", "filters", "kernel_size", "strides"), SHAPES)
 def test_singular_values_are_one_after_training(name, shape, filters, kernel_size, strides):
-    layer = _trained(_layer(name, filters, kernel_size, strides=strides), shape)
+    layer = trained(_layer(name, filters, kernel_size, strides=strides), shape)
     # With fewer outputs than inputs there are as many ones as outputs.
     np.testing.assert_allclose(singular_values(layer, shape), 1, atol=2e-6)
     frozen = freeze_encoder(layer)
@@ -105,7 +89,7 @@ def test_singular_values_are_one_after_training(name, shape, filters, kernel_siz
 
 @pytest.mark.parametrize(("shape", "filters", "kernel_size", "strides"), SHAPES)
 def test_almost_orthogonal_layer_stays_below_its_bound(shape, filters, kernel_size, strides):
-    layer = _trained(_layer("aol", filters, kernel_size, strides=strides), shape)
+    layer = trained(_layer("aol", filters, kernel_size, strides=strides), shape)
     assert singular_values(layer, shape).max() <= 1 + 2e-6
     exact = singular_values(freeze_encoder(layer), shape).max()
     for bound in (lipschitz_bound(layer), lipschitz_bound(freeze_encoder(layer))):
@@ -115,7 +99,7 @@ def test_almost_orthogonal_layer_stays_below_its_bound(shape, filters, kernel_si
 
 @pytest.mark.parametrize(("shape", "filters", "kernel_size", "strides"), SHAPES)
 def test_sdp_lipschitz_layer_moves_no_two_images_apart(shape, filters, kernel_size, strides):
-    layer = _trained(_layer("sll", filters, kernel_size, strides=strides), shape)
+    layer = trained(_layer("sll", filters, kernel_size, strides=strides), shape)
     frozen = freeze_encoder(layer)
     rng = np.random.default_rng(0)
     left, step = rng.normal(size=(2, 64, *shape))

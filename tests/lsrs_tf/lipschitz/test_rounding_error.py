@@ -49,6 +49,12 @@ KINDS = {
     "orthogonal": lambda: [layers.OrthogonalConv2D(4, 3), layers.GroupSort()],
     "orthogonal strided": lambda: [layers.OrthogonalConv2D(3, 2, strides=2)],
     "sll": lambda: [layers.SDPLipschitzConv2D(3, 2), layers.SDPLipschitzConv2D(2, 1)],
+    "sll inside": lambda: [layers.SDPLipschitzConv2D(3, 2, hidden_filters=5)],
+    "sll dense": lambda: [
+        Layers.Flatten(),
+        layers.SDPLipschitzDense(40, hidden_units=5),
+        layers.SDPLipschitzDense(3),
+    ],
     "residual": lambda: [
         layers.ConvexResidual(
             keras.Sequential([keras.Input(SHAPE), Layers.Conv2D(2, 3, padding="same")])
