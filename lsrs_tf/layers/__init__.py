@@ -17,6 +17,7 @@ from lsrs_tf.layers.paraunitary_conv2d import ParaunitaryConv2D
 from lsrs_tf.layers.sdp_lipschitz_conv2d import SDPLipschitzConv2D
 from lsrs_tf.layers.sdp_lipschitz_dense import SDPLipschitzDense
 from lsrs_tf.layers.skew_orthogonal_conv2d import SkewOrthogonalConv2D
+from lsrs_tf.layers.sparsemax import Sparsemax
 from lsrs_tf.layers.spectral_conv2d import SpectralConv2D
 from lsrs_tf.layers.standardization import Standardization
 
@@ -38,6 +39,7 @@ __all__ = [
     "SDPLipschitzConv2D",
     "SDPLipschitzDense",
     "SkewOrthogonalConv2D",
+    "Sparsemax",
     "SpectralConv2D",
     "Standardization",
     "convolution",

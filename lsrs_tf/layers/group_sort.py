@@ -12,10 +12,19 @@ class GroupSort(keras.layers.Layer):
     permutes the values of each input, so norms of values and of gradients are kept, and two inputs
     never move apart: the Lipschitz constant is 1. Two inputs may come closer to each other.
 
+    Groups of 2, the default, are known as MaxMin, and as OPLU (Chernodub and Nowicki 2016).
+
     Args:
         group_size: int, the number of channels in a group; it must divide the channels.
 
     Input shape: `[..., channels]`. Output shape: the same.
+
+    Raises:
+        ValueError: if groups do not fill the channels, or their number is unknown.
+
+    Example:
+        >>> GroupSort(2)(np.array([[3.0, 1.0, 2.0, 4.0]], np.float32)).numpy()
+        array([[1., 3., 2., 4.]], dtype=float32)
     """
 
     def __init__(self, group_size=2, **kwargs):

@@ -4,7 +4,8 @@ import math
 
 import keras
 
-from lsrs_tf.lipschitz.evaluation import Evaluation, function
+from lsrs_tf import layers
+from lsrs_tf.lipschitz.evaluation import Evaluation, function, gamma
 from lsrs_tf.lipschitz.layer_bound import BOUNDED, ISOMETRIC, LayerBound
 from lsrs_tf.lipschitz.layer_properties import number_of_values
 from lsrs_tf.lipschitz.linear_maps import Unchanged
@@ -182,3 +183,26 @@ def _softmax(layer, input_shape):
         )
     evaluation = _softmax_evaluation(input_shape, axes)
     return LayerBound(CONSTANTS["softmax"], BOUNDED, "largest slope", evaluation=evaluation)
+
+
+@bound_rule(layers.Sparsemax)
+def _sparsemax(layer, input_shape):
+    classes = input_shape[-1]
+    vectors = number_of_values(input_shape) / classes
+    # With M the largest absolute value of a vector: a shifted value is off by 2 u M, a sum of k
+    # of them by gamma_n 2 k M, so that the threshold, of at most 2 M + scale, is off by less than
+    # 2 gamma_(n + 8) (2 M + scale); a value behind it by less than this.
+    error = 4 * gamma(classes + 16) * math.sqrt(classes)
+    evaluation = Evaluation(
+        lipschitz=1.0,
+        offset=layer.scale * math.sqrt(vectors),
+        relative=error,
+        absolute=(error * layer.scale + 2.0**-1000) * math.sqrt(vectors),
+    )
+    return LayerBound(
+        1.0,
+        BOUNDED,
+        "projection on a convex set",
+        evaluation=evaluation,
+        interval=lambda low, high: (0.0, layer.scale),
+    )
