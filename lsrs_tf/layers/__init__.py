@@ -14,6 +14,7 @@ from lsrs_tf.layers.orthogonal_conv2d import OrthogonalConv2D
 from lsrs_tf.layers.orthogonal_dense import OrthogonalDense
 from lsrs_tf.layers.parametrizations import PARAMETRIZATIONS, convolution
 from lsrs_tf.layers.paraunitary_conv2d import ParaunitaryConv2D
+from lsrs_tf.layers.scaled_average_pooling2d import ScaledAveragePooling2D
 from lsrs_tf.layers.sdp_lipschitz_conv2d import SDPLipschitzConv2D
 from lsrs_tf.layers.sdp_lipschitz_dense import SDPLipschitzDense
 from lsrs_tf.layers.skew_orthogonal_conv2d import SkewOrthogonalConv2D
@@ -38,6 +39,7 @@ __all__ = [
     "ParaunitaryConv2D",
     "SDPLipschitzConv2D",
     "SDPLipschitzDense",
+    "ScaledAveragePooling2D",
     "SkewOrthogonalConv2D",
     "Sparsemax",
     "SpectralConv2D",

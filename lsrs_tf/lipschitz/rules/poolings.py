@@ -1,12 +1,13 @@
-"""Bounds of the poolings of Keras."""
+"""Bounds of poolings."""
 
 import math
 
 import keras
 import numpy as np
 
+from lsrs_tf import layers
 from lsrs_tf.lipschitz.evaluation import linear
-from lsrs_tf.lipschitz.layer_bound import BOUNDED, LayerBound, selection
+from lsrs_tf.lipschitz.layer_bound import BOUNDED, ORTHOGONAL, LayerBound, selection
 from lsrs_tf.lipschitz.layer_properties import check_plain, known_sizes, number_of_values
 from lsrs_tf.lipschitz.registry import bound_rule
 from lsrs_tf.numerics import spectral_norm
@@ -26,6 +27,24 @@ def _average_pooling(layer, input_shape):
     )
     terms = math.prod(layer.pool_size)
     return _average(layer, input_shape, bound, terms, "matrices of averages")
+
+
+@bound_rule(layers.ScaledAveragePooling2D)
+def _scaled_average_pooling(layer, input_shape):
+    pixels = math.prod(layer.pool_size)
+    # Of orthonormal rows, but for the rounding of the root; that of a square number is exact.
+    exact, divisor = root(float(pixels)), math.sqrt(pixels)
+    bound = 1.0 if exact == divisor else round_up(exact / divisor)
+    values = [
+        number_of_values(shape) for shape in (input_shape, layer.compute_output_shape(input_shape))
+    ]
+    return LayerBound(
+        bound,
+        ORTHOGONAL,
+        "sums of windows by the root of their size",
+        1.0,
+        evaluation=linear(bound, bound, pixels + 4, *values),
+    )
 
 
 @bound_rule(keras.layers.GlobalAveragePooling1D, keras.layers.GlobalAveragePooling2D)
