@@ -1,8 +1,11 @@
 """Keras layers with a known Lipschitz constant, for encoders that carry certificates."""
 
 from lsrs_tf.layers.almost_orthogonal_conv2d import AlmostOrthogonalConv2D
+from lsrs_tf.layers.bjorck_conv2d import BjorckConv2D
+from lsrs_tf.layers.bjorck_dense import BjorckDense
 from lsrs_tf.layers.block_reflector_conv2d import BlockReflectorConv2D
 from lsrs_tf.layers.convex_residual import ConvexResidual
+from lsrs_tf.layers.exponential_dense import ExponentialDense
 from lsrs_tf.layers.fixed_dense import FixedDense
 from lsrs_tf.layers.fixed_residual_dense import FixedResidualDense
 from lsrs_tf.layers.group_sort import GroupSort
@@ -20,13 +23,18 @@ from lsrs_tf.layers.sdp_lipschitz_dense import SDPLipschitzDense
 from lsrs_tf.layers.skew_orthogonal_conv2d import SkewOrthogonalConv2D
 from lsrs_tf.layers.sparsemax import Sparsemax
 from lsrs_tf.layers.spectral_conv2d import SpectralConv2D
+from lsrs_tf.layers.spectral_dense import SpectralDense
+from lsrs_tf.layers.spectral_normalized_conv2d import SpectralNormalizedConv2D
 from lsrs_tf.layers.standardization import Standardization
 
 __all__ = [
     "PARAMETRIZATIONS",
     "AlmostOrthogonalConv2D",
+    "BjorckConv2D",
+    "BjorckDense",
     "BlockReflectorConv2D",
     "ConvexResidual",
+    "ExponentialDense",
     "FixedDense",
     "FixedResidualDense",
     "GroupSort",
@@ -43,6 +51,8 @@ __all__ = [
     "SkewOrthogonalConv2D",
     "Sparsemax",
     "SpectralConv2D",
+    "SpectralDense",
+    "SpectralNormalizedConv2D",
     "Standardization",
     "convolution",
 ]

@@ -6,6 +6,7 @@ import tensorflow as tf
 from lsrs_tf.layers.lipschitz_conv2d import LipschitzConv2D
 from lsrs_tf.layers.weighted_layer import scaled_kernel
 from lsrs_tf.numerics import complex_pairs
+from lsrs_tf.numerics.orthogonalization import STACKED
 from lsrs_tf.numerics.spectrum import kernel_spectrum
 
 # Spectral norm of half the skew matrix whose exponential series is summed.
@@ -58,31 +59,32 @@ def truncation_error(degree):
     return first / (1 - _RADIUS / (degree + 2))
 
 
-def exponential_of_skew(skew):
+def exponential_of_skew(skew, algebra=STACKED):
     """Returns the exponential of skew-Hermitian matrices, limited to a norm of pi.
 
     Args:
-        skew: stacked matrices [..., 2 * size, size], see `complex_pairs`.
+        skew: matrices of the algebra, [..., 2 * size, size] if stacked.
+        algebra: that of `numerics.orthogonalization`.
 
     Returns:
-        Stacked unitary matrices of the same shape and dtype.
+        Unitary matrices of the same shape and dtype.
     """
-    square = complex_pairs.multiply(skew, skew)
-    fourth = complex_pairs.multiply(square, square)
+    square = algebra.multiply(skew, skew)
+    fourth = algebra.multiply(square, square)
     # norm(A)^8 = norm(A^4)^2, and the Frobenius norm is an upper bound of the spectral one.
     eighth_power = tf.reduce_sum(fourth**2, axis=(-2, -1), keepdims=True)
     limit = tf.constant(math.pi**8, skew.dtype)
     shrink = (tf.maximum(eighth_power, limit) / limit) ** (-1 / 8)
     half = shrink / 2
     powers = [
-        complex_pairs.identity_like(skew),
+        algebra.identity_like(skew),
         half * skew,
         half**2 * square,
-        half**3 * complex_pairs.multiply(square, skew),
+        half**3 * algebra.multiply(square, skew),
     ]
     fourth = half**4 * fourth
     total = None
     for first in range(_DEGREES[skew.dtype.name] - 3, -1, -4):
         terms = sum(power / math.factorial(first + index) for index, power in enumerate(powers))
-        total = terms if total is None else terms + complex_pairs.multiply(fourth, total)
-    return complex_pairs.multiply(total, total)
+        total = terms if total is None else terms + algebra.multiply(fourth, total)
+    return algebra.multiply(total, total)

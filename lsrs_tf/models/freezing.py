@@ -216,8 +216,11 @@ def _fill_bias(layer, copy):
 # Layers with a spectrum, but for that whose activation is inside.
 _LINEAR = frozenset(layers.PARAMETRIZATIONS.values()) - {layers.SDPLipschitzConv2D}
 _KINDS = {
+    layers.BjorckDense: _FrozenMatrix,
+    layers.ExponentialDense: _FrozenMatrix,
     layers.OrthogonalDense: _FrozenMatrix,
     layers.SDPLipschitzDense: _FrozenResidualMatrix,
+    layers.SpectralDense: _FrozenMatrix,
     layers.ConvexResidual: _FrozenResidual,
 }
 

@@ -26,12 +26,21 @@ class _Algebra(NamedTuple):
 
     multiply: Callable
     adjoint: Callable
+    identity_like: Callable
     rows: Callable
 
 
-REAL = _Algebra(matmul, tf.linalg.matrix_transpose, lambda matrices: matrices.shape[-2])
+REAL = _Algebra(
+    matmul,
+    tf.linalg.matrix_transpose,
+    lambda matrices: tf.eye(matrices.shape[-1], dtype=matrices.dtype),
+    lambda matrices: matrices.shape[-2],
+)
 STACKED = _Algebra(
-    complex_pairs.multiply, complex_pairs.adjoint, lambda matrices: matrices.shape[-2] // 2
+    complex_pairs.multiply,
+    complex_pairs.adjoint,
+    complex_pairs.identity_like,
+    lambda matrices: matrices.shape[-2] // 2,
 )
 
 

@@ -158,27 +158,34 @@ def _pair(sizes):
     return sizes if len(sizes) == 2 else (1, *sizes)
 
 
-@bound_rule(layers.OrthogonalDense)
+@bound_rule(layers.ExponentialDense, layers.OrthogonalDense)
 def _orthogonal_dense(layer, input_shape):
     kernel = layer.matrix("float64").numpy()
     bound, smallest = spectral_norm.of_nearly_orthogonal(kernel)
-    return LayerBound(
-        bound,
-        ORTHOGONAL,
-        "distance from orthogonality",
-        smallest,
-        evaluation=_dense_evaluation(layer, input_shape, bound, kernel),
-    )
+    return _matrix(layer, input_shape, kernel, (bound, smallest, ORTHOGONAL))
+
+
+@bound_rule(layers.BjorckDense, layers.SpectralDense)
+def _normalized_dense(layer, input_shape):
+    kernel = layer.matrix("float64").numpy()
+    return _matrix(layer, input_shape, kernel, (*spectral_norm.of_matrices(kernel), BOUNDED))
 
 
 @bound_rule(layers.FixedDense)
 def _fixed_dense(layer, input_shape):
     kernel = float64(layer.kernel)
-    kind, method = ORTHOGONAL, "distance from orthogonality"
+    kind = ORTHOGONAL
     bound, smallest = spectral_norm.of_nearly_orthogonal(kernel)
     if not bound <= 1 + NEARLY_ORTHOGONAL:
-        kind, method = BOUNDED, "matrix"
+        kind = BOUNDED
         bound, smallest = spectral_norm.of_matrices(kernel)
+    return _matrix(layer, input_shape, kernel, (bound, smallest, kind))
+
+
+def _matrix(layer, input_shape, kernel, norm):
+    """Bounds a layer of ours that is a matrix and a bias; norm: (bound, smallest, kind)."""
+    bound, smallest, kind = norm
+    method = "distance from orthogonality" if kind == ORTHOGONAL else "matrix"
     evaluation = _dense_evaluation(layer, input_shape, bound, kernel)
     return LayerBound(bound, kind, method, smallest, evaluation=evaluation)
 

@@ -1,5 +1,6 @@
 """Bounds of convolutions with a spectrum: one matrix for each frequency."""
 
+import dataclasses
 import math
 
 import keras
@@ -21,7 +22,7 @@ from lsrs_tf.numerics import spectral_norm
 from lsrs_tf.numerics.rounding import round_up
 
 # Frozen matrices that are no further than this from orthogonal are bounded by their distance.
-NEARLY_ORTHOGONAL = 1e-6
+NEARLY_ORTHOGONAL = 1e-9
 # Roundings of a Fourier matrix, and of the factors that a kernel is multiplied by.
 SPECTRUM_ROUNDINGS = 128
 _BY_DISTANCE = "distance from orthogonality, all frequencies"
@@ -175,6 +176,43 @@ def rounding_of_spectrum(kernel):
 @bound_rule(layers.AlmostOrthogonalConv2D)
 def _almost_orthogonal_convolution(layer, input_shape):
     rounding = rounding_of_spectrum(layer.transformed_weights("float64")[0].numpy())
+    return _of_all_frequencies(layer, input_shape, rounding)
+
+
+@bound_rule(layers.SpectralNormalizedConv2D)
+def _spectral_normalized_convolution(layer, input_shape):
+    kernel = layer.transformed_weights("float64")[0].numpy()
+    rounding = rounding_of_spectrum(kernel)
+    if layer.spectrum_is_large("float64"):
+        # What is evaluated anew is the norm, too: by the same error as the spectrum, and by that of
+        # the iteration. Each squaring of a Gram matrix of rank n is off by less than 2 n gamma_2n,
+        # relative to its norm, doubles what was before, and halves its power in the norm.
+        rank, terms = min(layer.matrix_size()), 2 * max(layer.matrix_size())
+        rounding = 2 * rounding + 8 * rank * gamma(terms + SPECTRUM_ROUNDINGS)
+    return _of_all_frequencies(layer, input_shape, rounding)
+
+
+@bound_rule(layers.BjorckConv2D)
+def _bjorck_convolution(layer, input_shape):
+    layer_bound = _of_all_frequencies(layer, input_shape, 0.0)
+    if not layer.spectrum_is_large("float64"):
+        return layer_bound
+    # What is evaluated anew may differ much in singular values that are tiny at first. But whatever
+    # was before, a step takes norms up to sqrt(3) to norms up to 1, but for its own rounding: with
+    # r the rank, absolute values have at most the norm sqrt(2 r), in each of two products.
+    rank, terms = min(layer.matrix_size()), 2 * max(layer.matrix_size())
+    step = 8 * gamma(terms + 16) * (rank + math.sqrt(rank)) * math.sqrt(2)
+    bound = max(layer_bound.bound, round_up(1 + round_up(step)))
+    absolute_norm = math.sqrt(2 * rank) * (1 + 1e-6)
+    return dataclasses.replace(
+        layer_bound,
+        bound=bound,
+        method="last step of the iteration, all frequencies",
+        evaluation=_evaluation(layer, input_shape, bound, absolute_norm),
+    )
+
+
+def _of_all_frequencies(layer, input_shape, rounding):
     spectrum = MeasuredSpectrum()
     columns = spectrum.measured(spectrum_of_columns(layer))
     bound, smallest = spectral_norm.of_many(columns, rounding)

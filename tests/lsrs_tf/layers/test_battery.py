@@ -12,6 +12,7 @@ from tests.training import trained
 
 NAMES = list(layers.PARAMETRIZATIONS)
 ORTHOGONAL = [name for name in NAMES if layers.convolution(name).orthogonal]
+CONTRACTING = ["aol", "bjorck", "spectral"]
 LINEAR = [name for name in NAMES if name != "sll"]
 
 # (height, width, channels), filters, kernel size, strides
@@ -42,6 +43,8 @@ WEIGHTS = {
     "bro": {"kernel": (3, 3, 1, 4), "bias": (4,)},
     "aol": {"kernel": (3, 3, 3, 4), "bias": (4,)},
     "sll": {"kernel": (3, 3, 4, 4), "log_q": (4,), "bias": (4,)},
+    "bjorck": {"kernel": (3, 3, 3, 4), "bias": (4,)},
+    "spectral": {"kernel": (3, 3, 3, 4), "bias": (4,)},
 }
 
 
@@ -51,12 +54,12 @@ def _layer(parametrization, filters=4, kernel_size=3, **arguments):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_declares_what_it_is(name):
-    assert layers.convolution(name).orthogonal == (name not in ("aol", "sll"))
+    assert layers.convolution(name).orthogonal == (name not in (*CONTRACTING, "sll"))
 
 
 def test_unknown_name_is_refused():
     for name in ("orthogonal", ["soc"], None):
-        with pytest.raises(ValueError, match="cayley, scfac, soc, bro, aol, sll"):
+        with pytest.raises(ValueError, match="cayley, scfac, soc, bro, aol, sll, bjorck, spectral"):
             layers.convolution(name)
 
 
@@ -87,9 +90,10 @@ def test_singular_values_are_one_after_training(name, shape, filters, kernel_siz
         assert values.max() <= bound * (1 + 1e-14) and bound <= 1 + 1e-9
 
 
+@pytest.mark.parametrize("name", CONTRACTING)
 @pytest.mark.parametrize(("shape", "filters", "kernel_size", "strides"), SHAPES)
-def test_almost_orthogonal_layer_stays_below_its_bound(shape, filters, kernel_size, strides):
-    layer = trained(_layer("aol", filters, kernel_size, strides=strides), shape)
+def test_contracting_layer_stays_below_its_bound(name, shape, filters, kernel_size, strides):
+    layer = trained(_layer(name, filters, kernel_size, strides=strides), shape)
     assert singular_values(layer, shape).max() <= 1 + 2e-6
     exact = singular_values(freeze_encoder(layer), shape).max()
     for bound in (lipschitz_bound(layer), lipschitz_bound(freeze_encoder(layer))):
