@@ -96,6 +96,18 @@ def _written_out(kernel, input_shape, strides, padding):
     return np.concatenate([part.numpy() for part in outputs], axis=3).reshape(size, -1)
 
 
+def number_of_windows(size, length, stride, padding):
+    """Returns the size of the output of a convolution along a dimension.
+
+    Args:
+        size: int, pixels of the image.
+        length: int, pixels of the kernel.
+        stride: int.
+        padding: 'valid' or 'same'.
+    """
+    return -(-size // stride) if padding == "same" else (size - length) // stride + 1
+
+
 def _embedding_size(size, length, stride, padding):
     """Returns how many blocks of `stride` pixels a circular image needs to hold a padded one.
 

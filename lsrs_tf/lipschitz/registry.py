@@ -85,8 +85,6 @@ def _unknown(layer, also_known):
         advice = f"It is a subclass of {base.__name__}, which may do something else; use that."
     elif isinstance(layer, keras.Model):
         advice = "Build it with keras.Sequential or with the functional API."
-    elif isinstance(layer, keras.layers.Normalization):
-        advice = "Use lsrs_tf.layers.Standardization."
     else:
         advice = "Move the layer into the head, or replace it."
     return (

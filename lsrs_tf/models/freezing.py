@@ -1,6 +1,7 @@
 """Freezing an encoder: the float64 snapshot that is certified and served."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from lsrs_tf import layers
@@ -140,6 +141,39 @@ class _FrozenModel(_Frozen):
         """Does nothing: the copy came with its weights."""
 
 
+class _FrozenNormalization(_Frozen):
+    @staticmethod
+    def filled(layer, copy):
+        copy.set_weights(layer.get_weights())
+        # Makes the constants that it computes with.
+        copy.finalize_state()
+        if layer.input_mean is not None:
+            return
+        for name in ("mean", "variance"):
+            frozen = keras.ops.cast(getattr(copy, name), layer.compute_dtype)
+            if not np.array_equal(*map(keras.ops.convert_to_numpy, (frozen, getattr(layer, name)))):
+                raise ValueError(
+                    f"Layer '{layer.name}' (Normalization) computes with another {name} than its "
+                    "weights say. Call its `finalize_state()` after weights were assigned."
+                )
+
+
+class _FrozenWrapped(_Frozen):
+    """A layer of Keras that in inference is the layer inside."""
+
+    @staticmethod
+    def made(layer):
+        refuse_patched(layer.layer)
+        copy = _frozen(layer.layer).made(layer.layer)
+        # Layers inside may have one name.
+        copy.name = layer.name
+        return copy
+
+    @staticmethod
+    def filled(layer, copy):
+        _frozen(layer.layer).filled(layer.layer, copy)
+
+
 class _FrozenSpectrum(_Frozen):
     @staticmethod
     def made(layer):
@@ -221,6 +255,8 @@ _KINDS = {
     layers.OrthogonalDense: _FrozenMatrix,
     layers.SDPLipschitzDense: _FrozenResidualMatrix,
     layers.SpectralDense: _FrozenMatrix,
+    keras.layers.Normalization: _FrozenNormalization,
+    keras.layers.SpectralNormalization: _FrozenWrapped,
     layers.ConvexResidual: _FrozenResidual,
 }
 

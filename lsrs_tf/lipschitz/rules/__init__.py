@@ -8,4 +8,5 @@ from lsrs_tf.lipschitz.rules import (  # noqa: F401
     residuals,
     scalings,
     spectra,
+    wrappers,
 )

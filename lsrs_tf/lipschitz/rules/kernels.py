@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from lsrs_tf import layers
+from lsrs_tf.lipschitz import convolutions
 from lsrs_tf.lipschitz.evaluation import (
     absolute_norm_of_kernel,
     absolute_norm_of_matrices,
@@ -146,6 +147,34 @@ def _separable_convolution(layer, input_shape):
     absolute = np.abs(depthwise.without_groups()) @ np.abs(matrix[0, 0])
     terms = math.prod(depthwise.kernel.shape[:2]) + matrix.shape[2]
     return _weighted(layer, input_shape, whole, (bound, smallest, method), absolute, terms)
+
+
+@bound_rule(keras.layers.Conv2DTranspose)
+def _transposed_convolution(layer, input_shape):
+    check_plain(layer)
+    image_size = known_sizes(layer, input_shape)
+    output_size = tuple(layer.compute_output_shape(input_shape)[1:3])
+    sizes = zip(image_size, output_size, layer.kernel_size, layer.strides, strict=True)
+    # It is the transpose of a convolution of images of its output size.
+    if tuple(layer.dilation_rate) != (1, 1) or not all(
+        convolutions.number_of_windows(out, taps, stride, layer.padding) == size
+        for size, out, taps, stride in sizes
+    ):
+        raise ValueError(
+            f"Layer '{layer.name}' (Conv2DTranspose) is bounded without dilation, and where it is "
+            f"the transpose of a convolution from {output_size} to {image_size} pixels. Received: "
+            f"strides={layer.strides}, padding={layer.padding!r}, output_padding="
+            f"{layer.output_padding}, dilation_rate={layer.dilation_rate}. Leave `output_padding` "
+            "out."
+        )
+    # [height, width, filters, channels]: channels are the outputs of that convolution.
+    kernel = float64(layer.kernel)
+    convolution = Convolution(kernel, output_size, tuple(layer.strides), layer.padding, (1, 1), 1)
+    # A matrix [outputs, inputs] of the convolution, and so [inputs, outputs] of its transpose.
+    matrix = convolution.matrix()
+    linear_map = None if matrix is None else Matrix(matrix.values.T)
+    terms = math.prod(kernel.shape[:2]) * kernel.shape[3]
+    return _weighted(layer, input_shape, linear_map, convolution.norm(), kernel, terms)
 
 
 def _in_two_dimensions(kernel):

@@ -116,3 +116,60 @@ def _standardization(layer, input_shape):
     if smallest == largest == 1.0:
         return LayerBound(1.0, ISOMETRIC, "moves all values alike", 1.0, **details)
     return LayerBound(bound, BOUNDED, "1 / min(std)", 1.0 / largest, **details)
+
+
+@bound_rule(keras.layers.Normalization)
+def _normalization(layer, input_shape):
+    if any(axis % len(input_shape) == 0 for axis in layer.axis):
+        raise ValueError(
+            f"Layer '{layer.name}' (Normalization) has statistics for each image of a batch, so "
+            f"that its outputs belong to no single image. Received: axis={layer.axis}."
+        )
+    means, variances = _statistics(layer)
+    epsilons = keras.config.epsilon(), float(np.float32(keras.config.epsilon()))
+    if not (np.all(np.isfinite(means)) and np.all(np.isfinite(variances))) or (
+        np.min(variances) < 0 or max(np.min(variances), min(epsilons)) <= 0
+    ):
+        raise ValueError(
+            f"Layer '{layer.name}' (Normalization) needs finite means, and variances that leave "
+            f"something to divide by. Received: mean={means[0]}, variance={variances[0]}."
+        )
+    smallest = max(round_down(math.sqrt(np.min(variances))), min(epsilons))
+    largest = max(round_up(math.sqrt(np.max(variances))), max(epsilons))
+    values = number_of_values(input_shape)
+    shift = added(math.sqrt(values / means[0].size) * float(np.linalg.norm(abs(means).max(axis=0))))
+    divisors = np.maximum(np.sqrt(variances[-1]), max(epsilons))
+    factors, shifts = 1 / divisors, -means[-1] / divisors
+    bound = round_up(1 / smallest)
+    steps = [shift, scaled(bound, 4, values)]
+    if layer.invert:
+        factors, shifts, bound = divisors, means[-1], largest
+        steps = [scaled(bound, 4, values), shift]
+    channels = input_shape[-1]
+    # Where the versions differ, that of float32 may be off from the other by 2^-24.
+    roundings = 8 if np.array_equal(variances[0], variances[-1]) else 2**30
+    by_channel = all(axis % len(input_shape) == len(input_shape) - 1 for axis in layer.axis)
+    return LayerBound(
+        bound,
+        BOUNDED,
+        "largest deviation" if layer.invert else "1 / smallest deviation",
+        evaluation=chained(steps),
+        linear_map=ChannelScaling(np.broadcast_to(factors, [channels]), roundings)
+        if by_channel and channels is not None and max(epsilons) < smallest
+        else None,
+        interval=affine_interval(factors, shifts),
+    )
+
+
+def _statistics(layer):
+    """Returns means and variances of a `Normalization`, float64 arrays [versions, statistics].
+
+    Those that were given are rounded to float32 where the layer is frozen, in some versions of
+    Keras, and not before: both are returned, and the frozen ones are last.
+    """
+    if layer.input_mean is None:
+        given = [float64(layer.adapt_mean), float64(layer.adapt_variance)]
+        return [values.reshape(1, -1) for values in given]
+    given = [np.ravel(np.asarray(v, np.float64)) for v in (layer.input_mean, layer.input_variance)]
+    with np.errstate(over="ignore"):
+        return [np.stack([values, values.astype(np.float32)]) for values in given]

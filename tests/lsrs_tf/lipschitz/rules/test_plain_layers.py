@@ -179,7 +179,7 @@ def test_batch_normalization_after_training_has_its_inference_constant():
         (Layers.Activation(lambda x: 7 * x, name="culprit"), (3,), "culprit"),
         (Layers.ReLU(threshold=1.0, name="culprit"), (3,), "culprit.*threshold"),
         (Layers.Softmax(axis=0, name="culprit"), (3,), "culprit.*along the batch"),
-        (Layers.Conv2DTranspose(2, 3, name="culprit"), (4, 4, 1), "culprit.*Conv2DTranspose"),
+        (Layers.Conv1DTranspose(2, 3, name="culprit"), (4, 1), "culprit.*Conv1DTranspose"),
         (Layers.LayerNormalization(name="culprit"), (3,), "culprit.*LayerNormalization"),
         (Layers.Lambda(lambda x: 7 * x, name="culprit"), (3,), "culprit.*Lambda"),
     ],
