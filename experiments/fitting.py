@@ -11,7 +11,16 @@ from lsrs_tf import models
 
 # Architectures and the number of their layers, as the LS-RS paper counts them.
 _LAYERS = {"convnet": 4, "resnet18": 18, "wide_resnet34": 34}
-MODELS = tuple(_LAYERS)
+# Whose encoder is always the whole backbone, so that no layers are counted.
+_BACKBONES = ("fars_tiny", "fars_small")
+MODELS = (*_LAYERS, *_BACKBONES)
+# The flags that size each model, in addition to its number of orthogonal layers.
+_SIZES = {
+    "convnet": ("width",),
+    "resnet18": ("width",),
+    "wide_resnet34": ("widen_factor",),
+    **dict.fromkeys(_BACKBONES, ("width", "depth", "dense_depth", "head_units")),
+}
 
 
 def fraction_replaced(name, orthogonal_layers, parametrization):
@@ -19,31 +28,47 @@ def fraction_replaced(name, orthogonal_layers, parametrization):
 
     Args:
         name: one of `MODELS`.
-        orthogonal_layers: int.
+        orthogonal_layers: int, or None for a model without; the fraction is its name then.
         parametrization: str, which is named behind the fraction if it is not 'cayley'.
     """
-    fraction = f"{orthogonal_layers}/{_LAYERS[name]}"
+    fraction = name if name in _BACKBONES else f"{orthogonal_layers}/{_LAYERS[name]}"
     plain = parametrization == "cayley" or orthogonal_layers == 0
     return fraction if plain else f"{fraction} {parametrization}"
 
 
-def build_model(
-    name,
-    orthogonal_layers,
-    width,
-    widen_factor,
-    num_classes,
-    input_shape,
-    sigma,
-    parametrization,
-):
+def sizes_of(name, orthogonal_layers, **sizes):
+    """Returns the arguments that size a model, or raises if some do not belong to it.
+
+    Args:
+        name: one of `MODELS`.
+        orthogonal_layers: int, or None if it was not given.
+        **sizes: values by the names of further flags, None where none was given.
+
+    Raises:
+        ValueError: if the name is unknown, or a size does not belong to the model.
+    """
+    if name not in MODELS:
+        raise ValueError(f"Unknown model {name!r}. Known: {', '.join(MODELS)}.")
+    given = {size: value for size, value in sizes.items() if value is not None}
+    for size in given:
+        if size not in _SIZES[name]:
+            own = ", ".join(f"--{own}" for own in _SIZES[name])
+            raise ValueError(f"A {name} is sized by {own}, not by --{size}.")
+    if name in _BACKBONES:
+        if orthogonal_layers is not None:
+            raise ValueError(f"A {name} has no --orthogonal_layers: its backbone is the encoder.")
+        return given
+    if orthogonal_layers is None:
+        raise ValueError(f"A {name} needs --orthogonal_layers, those that belong to its encoder.")
+    return {"orthogonal_layers": orthogonal_layers, **given}
+
+
+def build_model(name, sizes, num_classes, input_shape, sigma, parametrization):
     """Builds an untrained model.
 
     Args:
         name: one of `MODELS`.
-        orthogonal_layers: int, see the model.
-        width: int, channels of the first stage, or None for the model's default.
-        widen_factor: int, for 'wide_resnet34', or None for its default.
+        sizes: dict, as `sizes_of` returns it.
         num_classes: int.
         input_shape: (height, width, channels).
         sigma: float, standard deviation of the noise in the latent.
@@ -51,27 +76,13 @@ def build_model(
 
     Returns:
         A `LatentSmoothingModel`.
-
-    Raises:
-        ValueError: if the name is unknown or a size does not belong to the model.
     """
-    if name not in MODELS:
-        raise ValueError(f"Unknown model {name!r}. Known: {', '.join(MODELS)}.")
-    if name == "wide_resnet34":
-        if width is not None:
-            raise ValueError("A wide_resnet34 is sized by --widen_factor, not by --width.")
-        size = {} if widen_factor is None else {"widen_factor": widen_factor}
-    else:
-        if widen_factor is not None:
-            raise ValueError(f"A {name} is sized by --width, not by --widen_factor.")
-        size = {} if width is None else {"width": width}
     return getattr(models, name)(
-        orthogonal_layers=orthogonal_layers,
         num_classes=num_classes,
         input_shape=input_shape,
         sigma=sigma,
         parametrization=parametrization,
-        **size,
+        **sizes,
     )
 
 

@@ -13,7 +13,16 @@ from lsrs_tf.evaluation.metrics import average_certified_radius, certified_accur
 from lsrs_tf.models.latent_smoothing import fingerprint
 from lsrs_tf.records.summary import read_run
 
-_ARCHITECTURE = ("model", "orthogonal_layers", "width", "widen_factor", "parametrization")
+_ARCHITECTURE = (
+    "model",
+    "orthogonal_layers",
+    "width",
+    "widen_factor",
+    "depth",
+    "dense_depth",
+    "head_units",
+    "parametrization",
+)
 
 
 def export_run(model, run, directory, sigma):

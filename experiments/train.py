@@ -28,15 +28,34 @@ flags.DEFINE_integer(
     "orthogonal_layers",
     None,
     "Layers that are orthogonal: 0 (input space smoothing); for convnet up to 2; for resnet18 1, "
-    "3, 5, ... 17; for wide_resnet34 1, 2, 4, ... 34.",
+    "3, 5, ... 17; for wide_resnet34 1, 2, 4, ... 34. Not for fars_tiny and fars_small.",
     lower_bound=0,
 )
 flags.DEFINE_integer(
-    "width", None, "Channels of the first stage (convnet, resnet18).", lower_bound=1
+    "width",
+    None,
+    "Channels of the first stage (convnet, resnet18), or of the backbone (fars_tiny, fars_small).",
+    lower_bound=1,
+)
+flags.DEFINE_integer(
+    "depth", None, "Residual convolutions of fars_tiny or fars_small.", lower_bound=0
+)
+flags.DEFINE_integer(
+    "dense_depth", None, "Dense residual layers of fars_tiny or fars_small.", lower_bound=0
+)
+flags.DEFINE_multi_integer(
+    "head_units",
+    None,
+    "Values of a hidden layer in the head of fars_tiny or fars_small; can be given several times. "
+    "Empty for a linear head.",
+    lower_bound=1,
 )
 flags.DEFINE_integer("widen_factor", None, "Widening of wide_resnet34.", lower_bound=1)
 flags.DEFINE_enum(
-    "parametrization", "cayley", layers.PARAMETRIZATIONS, "Kind of the encoder's convolutions."
+    "parametrization",
+    "cayley",
+    layers.PARAMETRIZATIONS,
+    "Kind of the encoder's convolutions; for fars_tiny and fars_small of the entry convolution.",
 )
 flags.DEFINE_float("sigma", None, "Standard deviation of the noise in the latent.")
 flags.DEFINE_integer("epochs", None, "Epochs to train.", lower_bound=1)
@@ -67,19 +86,18 @@ flags.DEFINE_string("output_dir", None, "Folder of the run.")
 flags.DEFINE_boolean("certify", False, "Certify the test images at the end.")
 flags.DEFINE_boolean("report", False, "Write table and plot at the end (needs --certify).")
 flags.DEFINE_boolean("export", False, "Write a SavedModel at the end.")
-flags.mark_flags_as_required(
-    ["dataset", "model", "orthogonal_layers", "sigma", "epochs", "output_dir"]
-)
+flags.mark_flags_as_required(["dataset", "model", "sigma", "epochs", "output_dir"])
 
 # Settings that folders of earlier versions lack, and what they were.
 _DEFAULTS = {"learning_rate_schedule": "step", **loss_flags.DEFAULTS}
+# What sizes a model, in addition to its number of orthogonal layers.
+_SIZES = ("width", "widen_factor", "depth", "dense_depth", "head_units")
 # What decides the trained weights; a folder holds one run of these.
 _SETTINGS = (
     "dataset",
     "model",
     "orthogonal_layers",
-    "width",
-    "widen_factor",
+    *_SIZES,
     "parametrization",
     "sigma",
     "epochs",
@@ -105,6 +123,9 @@ def main(argv):
     flag = flags.FLAGS
     if flag.report and not flag.certify:
         raise ValueError("--report needs --certify, which gives it something to report.")
+    sizes = fitting.sizes_of(
+        flag.model, flag.orthogonal_layers, **{name: getattr(flag, name) for name in _SIZES}
+    )
     data = datasets.load(flag.dataset, flag.data_dir, flag.download)
     loss = loss_flags.loss_of_flags(_steps_per_epoch(data) * flag.epochs)
     if flag.certify or flag.export:
@@ -121,7 +142,7 @@ def main(argv):
     run.claim({name: getattr(flag, name) for name in _SETTINGS}, _DEFAULTS)
     with written_whole(run.class_names) as path:
         path.write_text(json.dumps(data.class_names) + "\n")
-    model = _trained_model(run, data, loss)
+    model = _trained_model(run, data, sizes, loss)
     if flag.certify:
         certify_test_images(
             lsrs_tf.Certifier(model, **shared_flags.certification_settings()),
@@ -139,7 +160,7 @@ def main(argv):
         export_run(model, run, directory=None, sigma=None)
 
 
-def _trained_model(run, data, loss):
+def _trained_model(run, data, sizes, loss):
     flag = flags.FLAGS
     if run.model.is_file():
         print(f"{run.model} is trained already.")
@@ -147,7 +168,7 @@ def _trained_model(run, data, loss):
     keras.utils.set_random_seed(flag.seed)
     model, epochs_done = checkpoints.restore_newest(run.checkpoints)
     if model is None:
-        model = _compiled_model(data, loss)
+        model = _compiled_model(data, sizes, loss)
     else:
         print(f"Resuming after epoch {epochs_done} of {flag.epochs}.")
     if epochs_done < flag.epochs:
@@ -161,13 +182,11 @@ def _trained_model(run, data, loss):
     return model
 
 
-def _compiled_model(data, loss):
+def _compiled_model(data, sizes, loss):
     flag = flags.FLAGS
     model = fitting.build_model(
         flag.model,
-        flag.orthogonal_layers,
-        flag.width,
-        flag.widen_factor,
+        sizes,
         len(data.class_names),
         data.image_shape,
         flag.sigma,

@@ -4,32 +4,50 @@ import pytest
 import tensorflow as tf
 
 from experiments import fitting
+from lsrs_tf import models
 
 
 def test_models_are_built_to_size():
-    model = fitting.build_model("resnet18", 1, 4, None, 7, (16, 16, 3), 0.5, "soc")
+    sizes = fitting.sizes_of("resnet18", 1, width=4, widen_factor=None)
+    model = fitting.build_model("resnet18", sizes, 7, (16, 16, 3), 0.5, "soc")
     assert model.compute_output_shape((None, 16, 16, 3)) == (None, 7)
     assert model.sigma == 0.5
     assert model.encoder.output_shape[-1] == 4
 
 
+def test_backbones_are_built_to_size():
+    sizes = fitting.sizes_of("fars_tiny", None, width=6, depth=1, dense_depth=0, head_units=[5])
+    model = fitting.build_model("fars_tiny", sizes, 7, (16, 16, 1), 0.5, "soc")
+    assert model.compute_output_shape((None, 16, 16, 1)) == (None, 7)
+    assert model.encoder.output_shape == (None, 96)
+    assert len(model.head.layers) == 3
+    for name in fitting.MODELS:
+        assert callable(getattr(models, name))
+
+
 @pytest.mark.parametrize(
-    ("name", "width", "widen_factor", "message"),
+    ("name", "orthogonal_layers", "sizes", "message"),
     [
-        ("vgg", None, None, "Unknown model 'vgg'"),
-        ("resnet18", 4, 2, "--width, not by --widen_factor"),
-        ("wide_resnet34", 4, 2, "--widen_factor, not by --width"),
+        ("vgg", 0, {}, "Unknown model 'vgg'"),
+        ("resnet18", 0, {"width": 4, "widen_factor": 2}, "--width, not by --widen_factor"),
+        ("wide_resnet34", 0, {"width": 4, "widen_factor": 2}, "--widen_factor, not by --width"),
+        ("convnet", 0, {"depth": 0}, "--width, not by --depth"),
+        ("fars_tiny", None, {"widen_factor": 2}, "--depth.* not by --widen_factor"),
+        ("fars_tiny", 0, {}, "fars_tiny has no --orthogonal_layers"),
+        ("resnet18", None, {}, "resnet18 needs --orthogonal_layers"),
     ],
 )
-def test_wrong_sizes_are_refused(name, width, widen_factor, message):
+def test_wrong_sizes_are_refused(name, orthogonal_layers, sizes, message):
     with pytest.raises(ValueError, match=message):
-        fitting.build_model(name, 0, width, widen_factor, 10, (32, 32, 3), 0.25, "cayley")
+        fitting.sizes_of(name, orthogonal_layers, **sizes)
 
 
 def test_fraction_replaced_is_the_papers():
     assert fitting.fraction_replaced("resnet18", 9, "cayley") == "9/18"
     assert fitting.fraction_replaced("wide_resnet34", 16, "soc") == "16/34 soc"
     assert fitting.fraction_replaced("resnet18", 0, "soc") == "0/18"
+    assert fitting.fraction_replaced("fars_tiny", None, "cayley") == "fars_tiny"
+    assert fitting.fraction_replaced("fars_small", None, "soc") == "fars_small soc"
 
 
 def test_step_decay_divides_by_ten():
@@ -59,7 +77,8 @@ def test_shortest_trainings_have_a_rate(steps):
 
 
 def test_divergence_is_an_error_and_leaves_no_checkpoint(tmp_path):
-    model = fitting.build_model("convnet", 0, 4, None, 10, (8, 8, 1), 0.25, "cayley")
+    sizes = fitting.sizes_of("convnet", 0, width=4)
+    model = fitting.build_model("convnet", sizes, 10, (8, 8, 1), 0.25, "cayley")
     model.compile(
         keras.optimizers.SGD(1e30), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
