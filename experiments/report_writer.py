@@ -5,13 +5,15 @@ import pathlib
 
 import numpy as np
 
-from lsrs_tf.evaluation.metrics import (
+from lsrs_tf.evaluation import (
     certified_accuracy_interval,
     exact_average_certified_radius,
     exact_certified_accuracy,
+    markdown_table,
+    plot_certified_accuracy,
+    plot_class_probabilities,
+    rounded_down,
 )
-from lsrs_tf.evaluation.plots import plot_certified_accuracy, plot_class_probabilities
-from lsrs_tf.evaluation.tables import markdown_table, rounded_down
 from lsrs_tf.files import written_whole
 from lsrs_tf.records.reading import IN_A_FOLDER
 from lsrs_tf.records.summary import UNKNOWN, read_run

@@ -9,7 +9,7 @@ from absl import flags
 from experiments.shared_flags import number_list
 from export.model_card import changes_from_version_before
 from export.saved_model import export_saved_model
-from lsrs_tf.evaluation.metrics import average_certified_radius, certified_accuracy
+from lsrs_tf.evaluation import average_certified_radius, certified_accuracy
 from lsrs_tf.models.latent_smoothing import fingerprint
 from lsrs_tf.records.summary import read_run
 

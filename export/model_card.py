@@ -12,7 +12,7 @@ import tensorflow as tf
 from export.saved_model_file import read_signatures
 from export.signatures import Signatures
 from lsrs_tf.certification.certifier import Certifier
-from lsrs_tf.evaluation.tables import markdown_table, rounded_down
+from lsrs_tf.evaluation import markdown_table, rounded_down
 from lsrs_tf.models import LatentSmoothingModel
 from lsrs_tf.models.latent_smoothing import fingerprint
 from lsrs_tf.version import __version__

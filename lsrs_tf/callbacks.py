@@ -10,7 +10,7 @@ from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.certification.functions import certify
 from lsrs_tf.certification.images import Images, number_of_images
 from lsrs_tf.certification.settings import Settings, TargetRadii, checked_target_radii
-from lsrs_tf.evaluation.metrics import certified_accuracy
+from lsrs_tf.evaluation import certified_accuracy
 from lsrs_tf.statistics.confidence import checked_count
 
 

@@ -1,1 +1,35 @@
-"""Metrics and pictures of certified test sets."""
+"""Metrics, tables and pictures of certified test sets."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lsrs_tf.evaluation.metrics import (
+    average_certified_radius,
+    certified_accuracy,
+    certified_accuracy_interval,
+    exact_average_certified_radius,
+    exact_certified_accuracy,
+)
+from lsrs_tf.evaluation.tables import markdown_table, rounded_down
+
+if TYPE_CHECKING:
+    from lsrs_tf.evaluation.plots import plot_certified_accuracy, plot_class_probabilities
+
+__all__ = [
+    "average_certified_radius",
+    "certified_accuracy",
+    "certified_accuracy_interval",
+    "exact_average_certified_radius",
+    "exact_certified_accuracy",
+    "markdown_table",
+    "plot_certified_accuracy",
+    "plot_class_probabilities",
+    "rounded_down",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the plots at their first use: they need Matplotlib, which is in an extra."""
+    if name.startswith("plot_") and name in __all__:
+        return getattr(importlib.import_module("lsrs_tf.evaluation.plots"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lsrs_tf.evaluation import metrics
+from lsrs_tf import evaluation
 
 RADII = [0.5, 0.25, 0.0, 1.0]
 CORRECT = [True, True, False, False]
@@ -11,11 +11,11 @@ CORRECT = [True, True, False, False]
     ("at", "expected"), [(0.0, 0.5), (0.25, 0.5), (0.26, 0.25), (0.5, 0.25), (0.75, 0.0)]
 )
 def test_certified_accuracy_counts_true_classes_only(at, expected):
-    assert metrics.certified_accuracy(RADII, CORRECT, at) == expected
+    assert evaluation.certified_accuracy(RADII, CORRECT, at) == expected
 
 
 def test_average_certified_radius_counts_wrong_classes_as_zero():
-    assert metrics.average_certified_radius(RADII, CORRECT) == 0.75 / 4
+    assert evaluation.average_certified_radius(RADII, CORRECT) == 0.75 / 4
 
 
 @pytest.mark.parametrize(
@@ -23,9 +23,9 @@ def test_average_certified_radius_counts_wrong_classes_as_zero():
 )
 def test_impossible_inputs_are_refused(radii, correct):
     with pytest.raises(ValueError, match="one radius"):
-        metrics.certified_accuracy(np.array(radii), np.array(correct), 0.0)
+        evaluation.certified_accuracy(np.array(radii), np.array(correct), 0.0)
     with pytest.raises(ValueError, match="one radius"):
-        metrics.average_certified_radius(np.array(radii), np.array(correct))
+        evaluation.average_certified_radius(np.array(radii), np.array(correct))
 
 
 def test_interval_holds_the_accuracy_as_often_as_it_says():
@@ -33,8 +33,8 @@ def test_interval_holds_the_accuracy_as_often_as_it_says():
     held = 0
     for _ in range(500):
         correct = rng.uniform(size=40) < 0.7
-        lower, upper = metrics.certified_accuracy_interval(np.ones(40), correct, 0.5)
+        lower, upper = evaluation.certified_accuracy_interval(np.ones(40), correct, 0.5)
         assert lower <= correct.mean() <= upper
         held += lower <= 0.7 <= upper
     assert held >= 0.95 * 500
-    assert metrics.certified_accuracy_interval([1.0], [True], 2.0)[0] == 0.0
+    assert evaluation.certified_accuracy_interval([1.0], [True], 2.0)[0] == 0.0

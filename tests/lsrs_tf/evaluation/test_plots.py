@@ -1,6 +1,6 @@
 import numpy as np
 
-from lsrs_tf.evaluation.plots import plot_certified_accuracy, plot_class_probabilities
+from lsrs_tf.evaluation import plot_certified_accuracy, plot_class_probabilities
 
 
 def test_curves_are_certified_accuracy(tmp_path):

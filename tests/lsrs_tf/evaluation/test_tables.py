@@ -2,7 +2,7 @@ import fractions
 
 import pytest
 
-from lsrs_tf.evaluation.tables import markdown_table, rounded_down
+from lsrs_tf.evaluation import markdown_table, rounded_down
 
 
 def test_cells_are_shown_as_they_are():
