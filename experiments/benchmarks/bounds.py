@@ -1,4 +1,4 @@
-"""Bounds of plain layers and the time that they take, beside those of an eigenvalue solver.
+"""Bounds of plain layers and the time that they take, compared with an eigenvalue solver.
 
     python -m experiments.benchmarks.bounds
 
@@ -17,6 +17,8 @@ from absl import flags
 import lsrs_tf
 from experiments import command_line
 from experiments.benchmarks.eigenvalue_bounds import bound_of_layers
+from lsrs_tf.evaluation import markdown_table
+from lsrs_tf.progress import progress
 
 Layers = keras.layers
 
@@ -82,18 +84,35 @@ def compared(name):
     return now, before, between - begin, time.perf_counter() - between
 
 
-def main(argv):
-    """Prints a row for each case as soon as it is known."""
-    command_line.refuse_arguments(argv)
-    print("| layers | bound | before | now / before | seconds | before | now / before |")
-    print("|---|---|---|---|---|---|---|")
-    for name in flags.FLAGS.case:
+def table(names):
+    """Returns a Markdown table of cases.
+
+    Args:
+        names: list of some of `CASES`.
+    """
+    rows = []
+    for name in progress(names, total=len(names), desc="bounds", unit="case", shown=True):
         now, before, seconds, seconds_before = compared(name)
-        print(
-            f"| {name} | {now:.6g} | {before:.6g} | {now / before:.4f} | {seconds:.2f} | "
-            f"{seconds_before:.2f} | {seconds / seconds_before:.3f} |",
-            flush=True,
+        rows.append(
+            [
+                name,
+                f"{now:.6g}",
+                f"{before:.6g}",
+                f"{now / before:.4f}",
+                f"{seconds:.2f}",
+                f"{seconds_before:.2f}",
+                f"{seconds / seconds_before:.3f}",
+            ]
         )
+    return markdown_table(
+        ["layers", "bound", "before", "now / before", "seconds", "before", "now / before"], rows
+    )
+
+
+def main(argv):
+    """Measures and prints."""
+    command_line.refuse_arguments(argv)
+    print(table(flags.FLAGS.case))
 
 
 if __name__ == "__main__":

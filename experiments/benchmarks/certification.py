@@ -4,10 +4,10 @@
 
 All on ResNet18 for 32 x 32 pixels, with untrained weights:
 
-- the sampler (own noise for each image; shared by 16 images; exact) beside a loop of the same
-  passes of the head on a latent without noise;
-- latent space against input space smoothing at 5, 9 and 13 of 18 layers, beside the ratio of the
-  multiply-adds of their heads;
+- the sampler (own noise for each image; shared by 16 images; exact), compared with a loop of the
+  same passes of the head on a latent without noise;
+- latent space against input space smoothing at 5, 9 and 13 of 18 layers, compared with the ratio of
+  the multiply-adds of their heads;
 - a plain loop in PyTorch (`pip install -e ".[benchmark]"`) on the same head, float32 and bfloat16;
 - peak memory of one image with 1,000 and with 100,000 samples, on a narrow network.
 
@@ -25,6 +25,7 @@ from experiments import command_line
 from experiments.benchmarks import benchmark_flags
 from experiments.benchmarks.measuring import interleaved_medians, peak_memory
 from lsrs_tf import models
+from lsrs_tf.evaluation import markdown_table
 from lsrs_tf.sampling import random_streams
 from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
 from lsrs_tf.sampling.votes import votes_of
@@ -100,7 +101,7 @@ def many_samples(samples, width):
 
 
 def sampler_table(width, samples, batch_size, rounds):
-    """Returns lines on the sampler beside the bare passes of the head, and beside PyTorch."""
+    """Returns a Markdown table: the sampler, the bare passes of the head, and PyTorch."""
     cases = {}
     for dtype in ("float32", "bfloat16"):
         model = _model(9, width, dtype)
@@ -114,23 +115,23 @@ def sampler_table(width, samples, batch_size, rounds):
         if importlib.util.find_spec("torch"):
             cases[f"{dtype}: PyTorch"] = _torch_sampler(width, dtype, samples, batch_size)
     medians = interleaved_medians(cases, rounds)
-    lines = [
-        "| 9/18 | samples/s | / passes without noise | / PyTorch |",
-        "|---|---|---|---|",
-    ]
+    rows = []
     for name, seconds in medians.items():
         dtype = name.split(":")[0]
         by_torch = medians.get(f"{dtype}: PyTorch")
-        lines.append(
-            f"| {name} | {samples / seconds:.0f} | "
-            f"{medians[f'{dtype}: passes without noise'] / seconds:.2f} | "
-            f"{'-' if by_torch is None else f'{by_torch / seconds:.2f}'} |"
+        rows.append(
+            [
+                name,
+                f"{samples / seconds:.0f}",
+                f"{medians[f'{dtype}: passes without noise'] / seconds:.2f}",
+                "-" if by_torch is None else f"{by_torch / seconds:.2f}",
+            ]
         )
-    return lines
+    return markdown_table(["9/18", "samples/s", "/ passes without noise", "/ PyTorch"], rows)
 
 
 def depth_table(width, samples, batch_size, rounds, depths=(0, 5, 9, 13)):
-    """Returns lines on latent space against input space smoothing, with shared noise."""
+    """Returns a Markdown table: latent and input space smoothing, with shared noise."""
     image = np.random.default_rng(0).uniform(size=(32, 32, 3)).astype(np.float32)
     cases, work = {}, {}
     for depth in depths:
@@ -139,25 +140,33 @@ def depth_table(width, samples, batch_size, rounds, depths=(0, 5, 9, 13)):
         cases[depth] = shared_sampler(classifier, image, samples)
         work[depth] = multiply_adds(model.head)
     medians = interleaved_medians(cases, rounds)
-    lines = [
-        "| replaced | samples/s | times as fast as 0/18 | ratio of multiply-adds | of that |",
-        "|---|---|---|---|---|",
-    ]
+    rows = []
     for depth, seconds in medians.items():
         gain, ideal = medians[0] / seconds, work[0] / work[depth]
-        lines.append(
-            f"| {depth}/18 | {samples / seconds:.0f} | {gain:.2f} | {ideal:.2f} | "
-            f"{gain / ideal:.2f} |"
+        rows.append(
+            [
+                f"{depth}/18",
+                f"{samples / seconds:.0f}",
+                f"{gain:.2f}",
+                f"{ideal:.2f}",
+                f"{gain / ideal:.2f}",
+            ]
         )
-    return lines
+    return markdown_table(
+        ["replaced", "samples/s", "times as fast as 0/18", "ratio of multiply-adds", "of that"],
+        rows,
+    )
 
 
 def memory_table():
-    """Returns lines on the peak memory at few and at many samples."""
-    lines = ["| samples | peak memory (MB) |", "|---|---|"]
-    for samples in (1_000, 100_000):
-        lines.append(f"| {samples} | {peak_memory(many_samples, samples, 4) / 1e6:.0f} |")
-    return lines
+    """Returns a Markdown table of the peak memory at few and at many samples."""
+    return markdown_table(
+        ["samples", "peak memory (MB)"],
+        [
+            [str(samples), f"{peak_memory(many_samples, samples, 4) / 1e6:.0f}"]
+            for samples in (1_000, 100_000)
+        ],
+    )
 
 
 def _model(orthogonal_layers, width, dtype):
@@ -187,10 +196,10 @@ def main(argv):
     command_line.refuse_arguments(argv)
     flag = flags.FLAGS
     settings = (flag.head_width, flag.samples, flag.pass_size, flag.rounds)
-    print("\n".join(sampler_table(*settings)), flush=True)
-    print("\n" + "\n".join(depth_table(*settings)), flush=True)
+    print(sampler_table(*settings), flush=True)
+    print(depth_table(*settings), flush=True)
     if flag.memory:
-        print("\n" + "\n".join(memory_table()))
+        print(memory_table())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Time and memory of the orthogonal convolution, beside a plain one and one in PyTorch.
+"""Time and memory of the orthogonal convolution, a plain one, and one in PyTorch.
 
     python -m experiments.benchmarks.layers
 
@@ -20,6 +20,8 @@ from experiments import command_line
 from experiments.benchmarks import benchmark_flags
 from experiments.benchmarks.measuring import interleaved_medians, peak_memory
 from lsrs_tf import layers, models
+from lsrs_tf.evaluation import markdown_table
+from lsrs_tf.progress import progress
 
 flags.DEFINE_integer("images", 128, "Images in a batch; a quarter at 112 x 112.", lower_bound=4)
 flags.DEFINE_list("shapes", ["64x32", "128x16", "256x8", "32x112"], "Channels x pixels.")
@@ -111,17 +113,16 @@ def training_step(orthogonal_layers, width, batch_size):
 
 
 def layer_table(shapes, batch_size, rounds, with_memory):
-    """Returns the lines of a Markdown table of all layers at some (channels, size)."""
+    """Returns a Markdown table of all layers at some (channels, size)."""
     kinds = ["plain", "orthogonal", "frozen"]
     if importlib.util.find_spec("torch"):
         kinds.append("torch")
     else:
         print("PyTorch is not installed; there will be no rows for it.")
-    lines = [
-        "| shape | layer | pass | ms | / plain | torch / this | peak memory (MB) |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for channels, size in shapes:
+    rows = []
+    for channels, size in progress(
+        shapes, total=len(shapes), desc="layers", unit="shape", shown=True
+    ):
         batch = batch_size // 4 if size >= 112 else batch_size
         for with_gradient, passed in enumerate(_PASSES):
             # Nothing is trained in a frozen layer.
@@ -141,30 +142,40 @@ def layer_table(shapes, batch_size, rounds, with_memory):
                 by_torch = "-"
                 if "torch" in medians and kind != "torch":
                     by_torch = f"{medians['torch'] / medians[kind]:.2f}"
-                lines.append(
-                    f"| {channels} channels, {size}x{size} | {kind} | {passed} | "
-                    f"{1e3 * medians[kind]:.1f} | {medians[kind] / medians['plain']:.2f} | "
-                    f"{by_torch} | {memory} |"
+                rows.append(
+                    [
+                        f"{channels} channels, {size}x{size}",
+                        kind,
+                        passed,
+                        f"{1e3 * medians[kind]:.1f}",
+                        f"{medians[kind] / medians['plain']:.2f}",
+                        by_torch,
+                        memory,
+                    ]
                 )
-                print(lines[-1], flush=True)
-    return lines
+    return markdown_table(
+        ["shape", "layer", "pass", "ms", "/ plain", "torch / this", "peak memory (MB)"], rows
+    )
 
 
 def step_table(widths, batch_size, rounds):
-    """Returns the lines of a Markdown table of training steps."""
-    lines = [
-        "| ResNet18, width | plain 0/18 (ms) | orthogonal 9/18 (ms) | ratio |",
-        "|---|---|---|---|",
-    ]
+    """Returns a Markdown table of training steps."""
+    rows = []
     for width in widths:
         medians = interleaved_medians(
             {depth: training_step(depth, width, batch_size) for depth in (0, 9)}, rounds
         )
-        lines.append(
-            f"| {width} | {1e3 * medians[0]:.0f} | {1e3 * medians[9]:.0f} | "
-            f"{medians[9] / medians[0]:.2f} |"
+        rows.append(
+            [
+                str(width),
+                f"{1e3 * medians[0]:.0f}",
+                f"{1e3 * medians[9]:.0f}",
+                f"{medians[9] / medians[0]:.2f}",
+            ]
         )
-    return lines
+    return markdown_table(
+        ["ResNet18, width", "plain 0/18 (ms)", "orthogonal 9/18 (ms)", "ratio"], rows
+    )
 
 
 def _shape(text):
@@ -182,11 +193,10 @@ def main(argv):
     command_line.refuse_arguments(argv)
     flag = flags.FLAGS
     shapes = [_shape(text) for text in flag.shapes]
-    table = layer_table(shapes, flag.images, flag.rounds, flag.memory)
-    print("\n" + "\n".join(table))
+    print(layer_table(shapes, flag.images, flag.rounds, flag.memory), flush=True)
     widths = [int(width) for width in flag.step_widths if width]
     if widths:
-        print("\n" + "\n".join(step_table(widths, flag.images, flag.rounds)))
+        print(step_table(widths, flag.images, flag.rounds))
 
 
 if __name__ == "__main__":

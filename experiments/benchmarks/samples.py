@@ -1,4 +1,4 @@
-"""Samples per image of the sequential tests, beside a fixed number and beside betting.
+"""Samples per image of the sequential tests, of a fixed number and of betting.
 
     python -m experiments.benchmarks.samples runs/cifar_ls/certified.tsv --radii=0.25,0.5
 
@@ -9,7 +9,7 @@ expectations: samples per image up to the horizon, undecided images included, an
 `betting` is the Krichevsky-Trofimov mixture of Voracek (2024) with the threshold 1 / alpha at the
 same looks, which stops for either answer; `sequential` is `lsrs_tf.certify(method="sequential")`.
 
-A second table sets `tolerance=` beside input-specific sampling, by simulated votes.
+A second table compares `tolerance=` with input-specific sampling, by simulated votes.
 """
 
 import dataclasses
@@ -25,6 +25,7 @@ from experiments.benchmarks.input_specific import input_specific_samples
 from experiments.shared_flags import number_list
 from lsrs_tf.certification.decisions import decisions
 from lsrs_tf.certification.settings import Settings
+from lsrs_tf.evaluation import markdown_table
 from lsrs_tf.records.summary import UNKNOWN, read_run
 from lsrs_tf.sampling import random_streams
 from lsrs_tf.statistics import sequential
@@ -83,20 +84,16 @@ def expectations(test, probabilities):
 
 
 def table(run, radii, horizon):
-    """Returns the lines of a Markdown table for a run of certificates."""
+    """Returns a Markdown table for a run of certificates."""
     first = run.records[0]
     alpha, scale = first.value("alpha"), _scale(first)
     probabilities = [_fraction(record) for record in run.records]
-    lines = [
-        "| radius | method | samples per image | % of fixed | / betting | certified (%) | "
-        "of those of fixed |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for radius in radii:
         p0 = scale.probability_needed(radius)
         least = sequential.least_certifying_hits(p0, horizon, alpha)
         fixed = np.mean(scipy.stats.binom.sf(least - 1, horizon, probabilities))
-        lines.append(f"| {radius} | fixed | {horizon} | 100 | - | {100 * fixed:.2f} | 1 |")
+        rows.append([str(radius), "fixed", str(horizon), "100", "-", f"{100 * fixed:.2f}", "1"])
         betting, bet_certified = expectations(betting_test(p0, horizon, alpha), probabilities)
         samples, certified = expectations(
             sequential.sequential_test(p0, horizon, alpha), probabilities
@@ -105,15 +102,33 @@ def table(run, radii, horizon):
             ("betting", betting, bet_certified),
             ("sequential", samples, certified),
         ):
-            lines.append(
-                f"| {radius} | {name} | {mean:.0f} | {100 * mean / horizon:.2f} | "
-                f"{mean / betting:.2f} | {100 * share:.2f} | {share / fixed:.4f} |"
+            rows.append(
+                [
+                    str(radius),
+                    name,
+                    f"{mean:.0f}",
+                    f"{100 * mean / horizon:.2f}",
+                    f"{mean / betting:.2f}",
+                    f"{100 * share:.2f}",
+                    f"{share / fixed:.4f}",
+                ]
             )
-    return lines
+    return markdown_table(
+        [
+            "radius",
+            "method",
+            "samples per image",
+            "% of fixed",
+            "/ betting",
+            "certified (%)",
+            "of those of fixed",
+        ],
+        rows,
+    )
 
 
 def tolerance_table(run, tolerance, horizon, repetitions):
-    """Returns the lines of a Markdown table on radii within a tolerance, by simulated votes."""
+    """Returns a Markdown table on radii within a tolerance, by simulated votes."""
     first = run.records[0]
     alpha, scale = first.value("alpha"), dataclasses.replace(_scale(first), loss=0.0)
     rng = np.random.default_rng(0)
@@ -128,16 +143,12 @@ def tolerance_table(run, tolerance, horizon, repetitions):
         samples, radii = np.array(outcomes).T
         lost = np.mean((fixed > 0) & (radii == 0)) / max(1e-9, np.mean(fixed > 0))
         cells = [f"{samples.mean():.0f}", f"{np.mean(fixed - radii):.4f}", f"{100 * lost:.1f}"]
-        return f"| {name} | {allowed:g} | {' | '.join(cells)} |"
+        return [name, f"{allowed:g}", *cells]
 
-    lines = [
-        "| method | tolerance | samples per image | mean loss of radius | not certified (%) |",
-        "|---|---|---|---|---|",
-    ]
     settings = Settings(method="sequential", tolerance=tolerance, n=horizon, alpha=alpha)
     new_decision = decisions(settings, scale, num_classes=2)
     planned = [_planned(new_decision(0), p, rng) for p in probabilities]
-    lines.append(row("tolerance", tolerance, planned))
+    rows = [row("tolerance", tolerance, planned)]
     for pilot in (100, 1_000):
         for allowed in (tolerance / 2, tolerance, 2 * tolerance, 4 * tolerance):
             outcomes = []
@@ -145,8 +156,11 @@ def tolerance_table(run, tolerance, horizon, repetitions):
                 hits, units = int(rng.binomial(pilot, p)), allowed * scale.lipschitz / scale.sigma
                 n = input_specific_samples(hits, pilot, horizon, alpha, units)
                 outcomes.append((100 + pilot + n, radius(rng.binomial(n, p), n)))
-            lines.append(row(f"input-specific, {pilot} pilot samples", allowed, outcomes))
-    return lines
+            rows.append(row(f"input-specific, {pilot} pilot samples", allowed, outcomes))
+    return markdown_table(
+        ["method", "tolerance", "samples per image", "mean loss of radius", "not certified (%)"],
+        rows,
+    )
 
 
 def _scale(record):
@@ -186,8 +200,8 @@ def main(argv):
         )
     flag = flags.FLAGS
     radii = number_list("radii")
-    print("\n".join(table(run, radii, flag.horizon)), flush=True)
-    print("\n" + "\n".join(tolerance_table(run, flag.tolerance, flag.horizon, flag.repetitions)))
+    print(table(run, radii, flag.horizon), flush=True)
+    print(tolerance_table(run, flag.tolerance, flag.horizon, flag.repetitions))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from experiments.benchmarks.measuring import interleaved_medians
 from export.answers import ServingError
 from export.client import Client
 from export.saved_model_file import read_signatures
+from lsrs_tf.evaluation import markdown_table
 
 flags.DEFINE_string("grpc", None, "Address of the gRPC interface, such as localhost:8500.")
 flags.DEFINE_string("rest", None, "Address of the REST interface, such as http://localhost:8501.")
@@ -84,7 +85,7 @@ def load(make_client, images, n, clients, seconds):
 
 
 def report(address, make_client, images):
-    """Returns a line of a Markdown table on one interface."""
+    """Returns a row of the table on one interface, a list of str."""
     flag = flags.FLAGS
     client = make_client()
     per_thousand = milliseconds_per_thousand(client, images[:1], flag.request_n, flag.rounds)
@@ -92,10 +93,13 @@ def report(address, make_client, images):
     median, late = 1000 * np.percentile(taken, [50, 99]) if taken.size else (np.nan, np.nan)
     if errors:
         print(f"First error: {errors[0]}")
-    return (
-        f"| {address} | {flag.clients} | {taken.size} | {wrong} | {len(errors)} | {median:.0f} | "
-        f"{late:.0f} | {per_thousand:.1f} |"
-    )
+    return [
+        address,
+        *map(str, (flag.clients, taken.size, wrong, len(errors))),
+        f"{median:.0f}",
+        f"{late:.0f}",
+        f"{per_thousand:.1f}",
+    ]
 
 
 def main(argv):
@@ -108,15 +112,14 @@ def main(argv):
     shape = read_signatures(version)["certify_with"].inputs["images"].tensor_shape.dim
     sizes = [dimension.size for dimension in shape[1:]]
     images = np.random.default_rng(0).uniform(size=(_IMAGES, *sizes)).astype(np.float32)
-    print(
-        f"Requests of one image and {flag.request_n} samples:\n\n"
-        "| interface | clients | answers | wrong | lost | p50 (ms) | p99 (ms) "
-        "| ms / 1,000 samples |\n|---|---|---|---|---|---|---|---|"
-    )
+    rows = []
     if flag.grpc:
-        print(report("gRPC", lambda: Client.over_grpc(flag.grpc, name, flag.timeout), images))
+        rows.append(report("gRPC", lambda: Client.over_grpc(flag.grpc, name, flag.timeout), images))
     if flag.rest:
-        print(report("REST", lambda: Client.over_rest(flag.rest, name, flag.timeout), images))
+        rows.append(report("REST", lambda: Client.over_rest(flag.rest, name, flag.timeout), images))
+    header = ["interface", "clients", "answers", "wrong", "lost", "p50 (ms)", "p99 (ms)"]
+    print(f"Requests of one image and {flag.request_n} samples:\n")
+    print(markdown_table([*header, "ms / 1,000 samples"], rows))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,15 @@ def test_bounds_are_not_above_those_before(name):
     assert 0 < now <= before * (1 + 1e-9)
 
 
+def test_table_has_a_row_per_case(monkeypatch):
+    monkeypatch.setattr(bounds, "compared", lambda name: (1.0, 2.0, 3.0, 4.0))
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in bounds.table(SMALL[:2]).splitlines()
+    ]
+    assert rows[2:] == [[name, "1", "2", "0.5000", "3.00", "4.00", "0.750"] for name in SMALL[:2]]
+
+
 def test_normalization_that_undoes_scales_is_where_folding_pays():
     now, before, _, _ = bounds.compared("conv 32, normalization undoes scales")
     assert now < before / 2
