@@ -15,6 +15,7 @@ from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.evaluation import markdown_table, rounded_down
 from lsrs_tf.models import LatentSmoothingModel
 from lsrs_tf.models.latent_smoothing import fingerprint
+from lsrs_tf.records.schema import UNKNOWN
 from lsrs_tf.version import __version__
 
 # What clients may rely on.
@@ -192,7 +193,7 @@ def _signature_table(signatures):
 
 
 def _measurements(measured):
-    """Returns a table of what was measured, rounded down, and the settings of it."""
+    """Returns a table of what was measured, rounded down, and one of the settings of it."""
     rows = [["test images", _text(measured.get("images", "unknown"))]]
     for radius, share in measured.get("certified_accuracy", {}).items():
         rows.append([f"certified accuracy at radius {radius}", _percent(share)])
@@ -208,8 +209,16 @@ def _measurements(measured):
         radius = rounded_down(measured["average_certified_radius"], 3)
         rows.append(["average certified radius (ACR)", radius])
     table = markdown_table(["measurement", "value"], rows)
-    settings = measured.get("settings", {})
-    return f"{table}\nSettings: {_text(settings)}." if settings else table
+    # Settings of other methods have no value.
+    settings = [
+        [name.replace("_", " "), _text(value)]
+        for name, value in measured.get("settings", {}).items()
+        if value not in (None, UNKNOWN)
+    ]
+    if not settings:
+        return table
+    used = markdown_table(["setting", "value"], settings)
+    return f"{table}\nSettings of these measurements:\n\n{used}"
 
 
 def _percent(share):

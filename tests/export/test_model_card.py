@@ -43,7 +43,7 @@ def test_measurements_are_told_in_rounded_figures():
         "certified_accuracy": {"0.00": 0.9722222222222222, "0.25": 0.5},
         "average_certified_radius": 0.48199,
         "abstained": 0.0111,
-        "settings": {"n": "5000", "sigma": "0.25"},
+        "settings": {"n": "5000", "target_radii": "-", "sigma": "0.25", "model": "0123"},
     }
     lines = [
         [cell.strip() for cell in line.split("|")[1:-1]]
@@ -57,4 +57,6 @@ def test_measurements_are_told_in_rounded_figures():
         ["average certified radius (ACR)", "0.481"],
     ):
         assert row in lines
-    assert "Settings: n 5000, sigma 0.25." in _measurements(measured)
+    assert ["n", "5000"] in lines and ["sigma", "0.25"] in lines and ["model", "0123"] in lines
+    assert not any("target radii" in line for line in lines)
+    assert "{" not in _measurements(measured)
