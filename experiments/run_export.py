@@ -7,7 +7,7 @@ import numpy as np
 from absl import flags
 
 from experiments.shared_flags import number_list
-from export.model_card import changes_from_version_before
+from export.model_card import changes_from_version_before, versions_before
 from export.saved_model import export_saved_model
 from lsrs_tf.evaluation import average_certified_radius, certified_accuracy
 from lsrs_tf.models.latent_smoothing import fingerprint
@@ -35,6 +35,8 @@ def export_run(model, run, directory, sigma):
         sigma: float, or None for the model's.
     """
     flag = flags.FLAGS
+    # In the folder of the run the name of the run says more than that of its subfolder.
+    name = None if directory else run.path.resolve().name
     directory = pathlib.Path(directory or (run.saved_model_xla if flag.xla else run.saved_model))
     sigma = float(np.float32(model.sigma if sigma is None else sigma))
     about = about_run(run, model, {"sigma": sigma, "noise": flag.noise, "alpha": flag.alpha})
@@ -51,12 +53,14 @@ def export_run(model, run, directory, sigma):
         max_n=flag.max_n,
         radii=number_list("served_radii"),
         xla=flag.xla,
+        name=name,
         about=about,
     )
     print(
         f"Certificates: n0={flag.n0}, n={flag.n}, alpha={flag.alpha}, sigma={sigma}, "
         f"noise={flag.noise}."
     )
+    print(about_versions_before(version), end="")
     for change in changes_from_version_before(version):
         print(f"Another version before it had {change}. A server moves all clients to the new one.")
     if flag.xla:
@@ -65,6 +69,27 @@ def export_run(model, run, directory, sigma):
             "on a GPU with --xla_gpu_compilation_enabled=true."
         )
     print(f"Wrote and checked {version}. It is described in {version}/assets.extra/model_card.md.")
+
+
+def about_versions_before(version):
+    """Returns what to say of the older versions in the folder of a new one, empty without any.
+
+    Args:
+        version: `pathlib.Path` of the new version.
+    """
+    before = versions_before(version)
+    if not before:
+        return ""
+    return (
+        f"This is version {version.name}, which a server answers with from now on. Nothing was "
+        f"overwritten: {_numbered(before)} in {version.parent}; remove what is not needed.\n"
+    )
+
+
+def _numbered(versions):
+    if len(versions) == 1:
+        return f"version {versions[0]} remains"
+    return f"versions {', '.join(map(str, versions))} remain"
 
 
 def about_run(run, model, settings_of_export):

@@ -80,18 +80,27 @@ def read_model_card(version: pathlib.Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.is_file() else None
 
 
+def versions_before(version: pathlib.Path) -> list[int]:
+    """Returns the numbers of the versions in the same folder that are older, ascending.
+
+    Args:
+        version: folder of a version.
+    """
+    return sorted(
+        int(path.name)
+        for path in version.parent.iterdir()
+        if path.name.isdecimal() and int(path.name) < int(version.name)
+    )
+
+
 def changes_from_version_before(version: pathlib.Path) -> list[str]:
     """Returns what clients of a server should know of a new version, as a list of texts.
 
     Args:
         version: folder of the new version.
     """
-    before = [
-        int(path.name)
-        for path in version.parent.iterdir()
-        if path.name.isdecimal() and int(path.name) < int(version.name)
-    ]
-    old = read_model_card(version.parent / str(max(before))) if before else None
+    before = versions_before(version)
+    old = read_model_card(version.parent / str(before[-1])) if before else None
     new = read_model_card(version)
     if old is None or new is None:
         return []

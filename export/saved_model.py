@@ -37,6 +37,7 @@ def export_saved_model(
     max_n: int | None = None,
     radii: Collection[float] = (),
     xla: bool = False,
+    name: str | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> pathlib.Path:
     """Exports a model as the next version of a SavedModel, for TensorFlow Serving.
@@ -48,7 +49,7 @@ def export_saved_model(
 
     Args:
         model: built `lsrs_tf.models.LatentSmoothingModel`.
-        directory: folder of all versions; a server watches this one. Its name is the model's.
+        directory: folder of all versions; a server watches this one.
         sigma: float above 0, or None for the model's.
         n0: int, samples that select the class.
         n: int, samples that estimate its probability; the time of a request is proportional to it.
@@ -61,6 +62,7 @@ def export_saved_model(
             0.25; others are rounded up to the next of 64 steps.
         xla: bool, whether passes of the head are compiled, which only a server with
             `--xla_cpu_compilation_enabled` or `--xla_gpu_compilation_enabled` runs.
+        name: str, the model's name on a server, or None for that of the folder.
         about: dict of what else the model card is to tell, JSON values only, such as `dataset`,
             `class_names` and `measured`.
 
@@ -75,12 +77,13 @@ def export_saved_model(
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         raise ValueError("Export outside of the scope of a strategy: a server has one replica.")
     directory = pathlib.Path(directory)
+    name = name or directory.resolve().name
     samples = {"n0": n0, "n": n, "predict_n": predict_n, "max_n": n if max_n is None else max_n}
-    for name, value in samples.items():
-        if checked_count(value, name) > graph_confidence.LARGEST_N:
+    for setting, value in samples.items():
+        if checked_count(value, setting) > graph_confidence.LARGEST_N:
             raise ValueError(
-                f"`{name}` must be at most {graph_confidence.LARGEST_N:,} in an export, up to "
-                f"where the bounds in the graph are accurate. Received: {name}={value}"
+                f"`{setting}` must be at most {graph_confidence.LARGEST_N:,} in an export, up to "
+                f"where the bounds in the graph are accurate. Received: {setting}={value}"
             )
     if directory.exists() and not directory.is_dir():
         raise FileExistsError(f"{directory} is a file. Give a folder for the versions.")
@@ -99,10 +102,10 @@ def export_saved_model(
     signatures = Signatures(certifier, model.head, radius_tests, predict_n, samples["max_n"])
     archive = keras.export.ExportArchive()
     # Nothing is tracked beyond what the functions use: tracking the model would store it twice.
-    for name, (function, signature) in signatures.endpoints().items():
-        archive.add_endpoint(name, function, input_signature=signature)
+    for endpoint, (function, signature) in signatures.endpoints().items():
+        archive.add_endpoint(endpoint, function, input_signature=signature)
     directory.mkdir(parents=True, exist_ok=True)
-    # A name that is no number, so that a server does not take it for a version.
+    # Its name is not a number, so that a server does not take it for a version.
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=".unfinished_", dir=directory))
     try:
         try:
@@ -116,13 +119,13 @@ def export_saved_model(
         if not xla:
             refuse_compiled_functions(temporary)
         write_warmup(temporary, signatures.endpoints())
-        write_model_card(temporary, directory.name, model, certifier, signatures, xla, about or {})
+        write_model_card(temporary, name, model, certifier, signatures, xla, about or {})
         check_export(temporary, certifier, signatures)
         temporary.chmod(0o755)
         version = _renamed_to_next_version(temporary)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    write_serving_files(directory, xla)
+    write_serving_files(directory, name, xla)
     return version
 
 

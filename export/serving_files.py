@@ -1,4 +1,4 @@
-"""The configuration that lies beside the versions: batching, monitoring, a compose file."""
+"""The configuration that lies next to the versions: batching, monitoring, a compose file."""
 
 import pathlib
 import string
@@ -62,14 +62,14 @@ _XLA_FLAGS = """\
 """
 
 
-def write_serving_files(directory: pathlib.Path, xla: bool) -> None:
-    """Writes what a server needs beside the versions, without touching files that are there.
+def write_serving_files(directory: pathlib.Path, name: str, xla: bool) -> None:
+    """Writes what a server needs next to the versions, without touching files that are there.
 
     Args:
-        directory: folder of all versions; its name is the model's.
+        directory: folder of all versions.
+        name: str, the model's name on a server.
         xla: bool, whether the versions are compiled by XLA.
     """
-    name = directory.resolve().name
     contents = {
         "batching_parameters.txt": _BATCHING,
         "monitoring.config": _MONITORING,

@@ -19,12 +19,13 @@ from experiments.benchmarks import benchmark_flags
 from experiments.benchmarks.measuring import interleaved_medians
 from export.answers import ServingError
 from export.client import Client
+from export.model_card import read_model_card
 from export.saved_model_file import read_signatures
 from lsrs_tf.evaluation import markdown_table
 
 flags.DEFINE_string("grpc", None, "Address of the gRPC interface, such as localhost:8500.")
 flags.DEFINE_string("rest", None, "Address of the REST interface, such as http://localhost:8501.")
-flags.DEFINE_string("model", None, "Name on the server; None means that of the folder.")
+flags.DEFINE_string("model", None, "Name on the server; that of the model card if not given.")
 flags.DEFINE_integer("clients", 16, "Clients at once.", lower_bound=1)
 flags.DEFINE_integer("seconds", 60, "How long they ask.", lower_bound=1)
 flags.DEFINE_integer("request_n", 1_000, "Noisy samples of a request.", lower_bound=2)
@@ -108,7 +109,8 @@ def main(argv):
     if len(argv) != 2 or not (flag.grpc or flag.rest):
         raise ValueError("Give the folder of a version, and --grpc, --rest or both.")
     version = pathlib.Path(argv[1])
-    name = flag.model or version.resolve().parent.name
+    card = read_model_card(version) or {"name": version.resolve().parent.name}
+    name = flag.model or card["name"]
     shape = read_signatures(version)["certify_with"].inputs["images"].tensor_shape.dim
     sizes = [dimension.size for dimension in shape[1:]]
     images = np.random.default_rng(0).uniform(size=(_IMAGES, *sizes)).astype(np.float32)

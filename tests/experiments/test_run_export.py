@@ -5,7 +5,7 @@ import pytest
 from experiments import datasets
 from experiments.certified_test_set import certify_test_images
 from experiments.run_directory import RunDirectory
-from experiments.run_export import about_run
+from experiments.run_export import about_run, about_versions_before
 from lsrs_tf import models
 from lsrs_tf.certification.certifier import Certifier
 
@@ -39,3 +39,12 @@ def test_figures_of_another_model_and_unknown_classes_are_left_out(run):
     certifier = Certifier(model, n0=10, n=100, alpha=0.01)
     certify_test_images(certifier, model, datasets.load("digits"), run.certified, "2/4", [0])
     assert set(about_run(run, models.convnet(width=4), {})) == {"dataset", "architecture"}
+
+
+def test_older_versions_are_said_to_remain(tmp_path):
+    for number in ("1", "2", "10", ".unfinished_x"):
+        (tmp_path / number).mkdir()
+    assert about_versions_before(tmp_path / "1") == ""
+    assert "version 1 remains" in about_versions_before(tmp_path / "2")
+    text = about_versions_before(tmp_path / "10")
+    assert "This is version 10" in text and "versions 1, 2 remain" in text

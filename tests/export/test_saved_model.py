@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import lsrs_tf
 from export.checking import ask
+from export.model_card import read_model_card
 from export.saved_model import export_saved_model
 from export.saved_model_file import read_functions
 from export.warmup import PLACE
@@ -164,19 +165,26 @@ def test_everything_lies_in_the_directory(version):
     assert {path.name for path in version.parent.iterdir()} == names
 
 
+def test_name_on_a_server_may_differ_from_the_folder(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("export.saved_model.check_export", lambda *_: None)
+    version = export_saved_model(model, tmp_path / "saved_model", **SETTINGS, name="digits_ls")
+    assert read_model_card(version)["name"] == "digits_ls"
+    assert "MODEL_NAME: digits_ls\n" in (version.parent / "compose.yaml").read_text()
+
+
 def test_versions_count_up_and_none_is_replaced_or_half_there(model, tmp_path, monkeypatch):
     monkeypatch.setattr("export.saved_model.check_export", lambda *_: None)
     assert export_saved_model(model, tmp_path, **SETTINGS).name == "1"
     rename, taken = os.rename, []
 
-    def rename_after_somebody_else(source, target):
+    def rename_after_another_export(source, target):
         if not taken:
             taken.append(target)
             (tmp_path / "2").mkdir()
             (tmp_path / "2" / "theirs").touch()
         return rename(source, target)
 
-    monkeypatch.setattr(os, "rename", rename_after_somebody_else)
+    monkeypatch.setattr(os, "rename", rename_after_another_export)
     (tmp_path / "compose.yaml").write_text("mine")
     assert export_saved_model(model, tmp_path, **SETTINGS).name == "3"
     assert [path.name for path in (tmp_path / "2").iterdir()] == ["theirs"]

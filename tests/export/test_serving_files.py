@@ -4,9 +4,9 @@ from export.serving_files import write_serving_files
 
 
 def test_files_name_the_model_and_what_the_server_knows(tmp_path):
-    directory = tmp_path / "digits"
+    directory = tmp_path / "saved_model"
     directory.mkdir()
-    write_serving_files(directory, xla=False)
+    write_serving_files(directory, "digits", xla=False)
     compose = (directory / "compose.yaml").read_text()
     assert "MODEL_NAME: digits" in compose
     assert "/models/digits:ro" in compose
