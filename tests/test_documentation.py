@@ -149,6 +149,22 @@ def test_all_columns_of_certification_files_are_described():
         assert re.search(rf"^\|[^|]*`{column.name}`", text, re.MULTILINE), column.name
 
 
+def test_all_layers_and_activations_with_a_bound_are_named():
+    from lsrs_tf import layers
+    from lsrs_tf.lipschitz import registry
+    from lsrs_tf.lipschitz.rules import activations, merges
+
+    text = (DOCS / "how-to" / "own-encoder.md").read_text()
+    known = [known for known in [*registry._RULES, *merges.MERGES] if "keras" in known.__module__]
+    names = [*(known.__name__ for known in known), *activations.CONSTANTS]
+    # Layers of frozen encoders are not put into an encoder by hand.
+    frozen = {"PARAMETRIZATIONS", "FixedDense", "SpectralConv2D", "LipschitzConv2D", "convolution"}
+    names += [f"layers.{name}" for name in layers.__all__ if name not in frozen]
+    assert len(names) > 60
+    for name in names:
+        assert f"`{name}`" in text, name
+
+
 def test_readme_is_short_and_has_its_commands():
     text = (ROOT / "README.md").read_text()
     assert text.count("\n") <= 150

@@ -1,5 +1,6 @@
 """The one table of bound rules: which layers are bounded, and by what."""
 
+import difflib
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -79,7 +80,8 @@ def check_finite(layer, weight):
 
 
 def _unknown(layer, also_known):
-    known = sorted(known.__name__ for known in [*_RULES, *also_known])
+    known = {known.__name__ for known in [*_RULES, *also_known]}
+    close = difflib.get_close_matches(type(layer).__name__, sorted(known))
     base = next((base for base in type(layer).__mro__[1:] if base in _RULES), None)
     if base is not None:
         advice = f"It is a subclass of {base.__name__}, which may do something else; use that."
@@ -87,10 +89,12 @@ def _unknown(layer, also_known):
         advice = "Build it with keras.Sequential or with the functional API."
     else:
         advice = "Move the layer into the head, or replace it."
+    if close:
+        advice += f" Known layers with similar names: {', '.join(close)}."
     return (
         f"No Lipschitz bound is known for layer '{layer.name}' of class "
         f"{type(layer).__module__}.{type(layer).__name__}, so that no certificate can be "
-        f"carried through it. {advice} Known: {', '.join(known)}."
+        f"carried through it. {advice} The guide 'Use your own encoder' lists all known layers."
     )
 
 

@@ -349,3 +349,14 @@ def test_advice_fits_what_was_received():
     model(np.zeros((1, 3)))
     with pytest.raises(ValueError, match="functional API"):
         lipschitz_bound(model, (None, 3))
+
+
+def test_unknown_layers_are_told_what_is_similar_not_all_there_is():
+    class Convo2D(keras.layers.Layer):
+        def call(self, inputs):
+            return inputs
+
+    encoder = keras.Sequential([keras.Input((4, 4, 1)), Convo2D()])
+    with pytest.raises(ValueError, match="names: Conv2D") as refused:
+        lipschitz_bound(encoder)
+    assert len(str(refused.value)) < 400
