@@ -56,17 +56,6 @@ def certify(
             images, of batches, of (image, label) pairs of either, or of dictionaries with the key
             `image`. Labels are not looked at; results come in the order in which images are read,
             so that a data set should not shuffle them.
-        sigma: float above 0, standard deviation of the noise in the latent, or None for the
-            model's.
-        n0: int, noisy samples that select the class.
-        n: int, noisy samples that estimate its probability; the time is proportional to it. With
-            `method="sequential"` the most of them that one image may take, in addition to those
-            that select and plan.
-        alpha: float in (0, 1), probability that the certificate of one image is wrong.
-        seed: int, seed of the noise. Anyone who knows it can choose an image to fit the noise:
-            where images may come from an adversary, draw a fresh one.
-        batch_size: int, noisy samples in one pass of the head.
-        verbose: 0 for silence, 1 for a progress bar.
         method: 'fixed' for n samples of every image and the largest radius they prove (Cohen et
             al. 2019), 'sequential' for as many samples as an image needs: for an answer at
             `target_radii`, which takes a few percent, or for a radius within a `tolerance`, or
@@ -76,6 +65,22 @@ def certify(
         target_radii: float or floats above 0, L2 radii in input space, for 'sequential': tests at
             these radii stop as soon as the answer is settled, and the largest that is proven is
             the image's.
+        tolerance: float above 0, in input space, for 'sequential': other samples plan how many are
+            needed for a radius that is expected to be within this of that of n samples.
+        sigma: float above 0, standard deviation of the noise in the latent, or None for the
+            model's.
+        n0: int, noisy samples that select the class.
+        n: int, noisy samples that estimate its probability; the time is proportional to it. With
+            `method="sequential"` the most of them that one image may take, in addition to those
+            that select and plan.
+        alpha: float in (0, 1), probability that the certificate of one image is wrong.
+        against: 'half' for radii by which a class keeps more than half of the votes (p_A against
+            1/2, customary), or, for 'fixed' only, 'runner_up' for radii by which it keeps more than
+            any other class (p_A against p_B, half of alpha for either bound). The latter are
+            larger where the other votes are scattered over several classes, and a little smaller
+            where they are not; choose beforehand.
+        seed: int, seed of the noise. Anyone who knows it can choose an image to fit the noise:
+            where images may come from an adversary, draw a fresh one.
         noise: 'float32' for the customary noise, whose rounding is not in the proof, or 'exact'
             for noise on a grid that makes the certificate hold for the classifier as it is
             computed; it takes longer, and the radius loses up to .004 / L to the grid and what
@@ -84,13 +89,8 @@ def certify(
             16 of a `batch_size` of 256, say, saves most of the time that noise takes. Above 1 all
             images get the same noise. Each certificate is as valid as before, but whether they are
             wrong is not independent any more.
-        tolerance: float above 0, in input space, for 'sequential': other samples plan how many are
-            needed for a radius that is expected to be within this of that of n samples.
-        against: 'half' for radii by which a class keeps more than half of the votes (p_A against
-            1/2, customary), or, for 'fixed' only, 'runner_up' for radii by which it keeps more than
-            any other class (p_A against p_B, half of alpha for either bound). The latter are
-            larger where the other votes are scattered over several classes, and a little smaller
-            where they are not; choose beforehand.
+        batch_size: int, noisy samples in one pass of the head.
+        verbose: 0 for silence, 1 for a progress bar.
 
     Returns:
         A `CertificationResult`: a `MarginResult` for margins, a `SmoothedResult` otherwise.
