@@ -149,6 +149,25 @@ def test_all_columns_of_certification_files_are_described():
         assert re.search(rf"^\|[^|]*`{column.name}`", text, re.MULTILINE), column.name
 
 
+def test_formulas_are_written_as_mathml():
+    from docs import formulas
+
+    page = (
+        '<p>Let <span class="arithmatex">\\(p &lt; 1\\)</span></p>'
+        '<div class="arithmatex">\\[\n\\frac{\\sigma}{L}\n\\]</div> <code>\\(x\\)</code>'
+    )
+    written = formulas.on_page_content(page)
+    assert '<span class="arithmatex"><math' in written and "<mi>p</mi>" in written
+    assert 'display="block"' in written and "<mfrac>" in written
+    assert "&amp;" not in written and "frac{" not in written
+    assert written.count("<math") == 2 and written.endswith("</div> <code>\\(x\\)</code>")
+
+
+def test_site_loads_nothing_from_elsewhere():
+    configuration = (ROOT / "mkdocs.yml").read_text()
+    assert not re.search(r"^ *- *https?:", configuration, re.MULTILINE)
+
+
 def test_all_layers_and_activations_with_a_bound_are_named():
     from lsrs_tf import layers
     from lsrs_tf.lipschitz import registry
