@@ -79,6 +79,7 @@ class LatentSmoothingModel(keras.Model):
                     f"Argument `{name}` of {type(self).__name__} must be a Keras layer or model. "
                     f"Received: {name}={part!r}"
                 )
+        _check_latents_fit(encoder, head)
         self.encoder = encoder
         self.head = head
         self.sigma = float(checked_sigma(sigma))
@@ -182,6 +183,32 @@ def _shapes_of_images(encoder):
         config = encoder.get_build_config() or {}
         shape = config.get("input_shape")
     return {"input_shape": (None, *shape[1:])} if isinstance(shape, tuple | list) else None
+
+
+def _check_latents_fit(encoder, head):
+    """Raises if a head takes other latents than the encoder gives; unknown shapes are let pass."""
+    images = _shapes_of_images(encoder) if encoder.built else None
+    expected = getattr(head, "input_shape", None) if head.built else None
+    if images is None or not isinstance(expected, tuple):
+        return
+    try:
+        latents = encoder.compute_output_shape(images["input_shape"])
+    except NotImplementedError:
+        return
+    if not isinstance(latents, tuple) or not all(
+        size is None or isinstance(size, int) for size in (*latents, *expected)
+    ):
+        return
+    fits = len(latents) == len(expected) and all(
+        None in sizes or sizes[0] == sizes[1]
+        for sizes in zip(latents[1:], expected[1:], strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            "The head must take the latents of the encoder. Received: an encoder whose output "
+            f"shape is {latents}, and a head whose input shape is {expected}. Build the head with "
+            f"keras.Input({latents[1:]})."
+        )
 
 
 def smoothed_parts(model: keras.Model) -> tuple[keras.Layer, keras.Layer]:

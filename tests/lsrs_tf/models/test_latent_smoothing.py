@@ -75,6 +75,26 @@ def test_frozen_encoder_is_the_models_own():
     np.testing.assert_allclose(model.freeze_encoder()(images), model.encode(images), atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(8, 8, 4), (4, 4, 8), (8,), (64, 8)])
+def test_head_of_other_latents_is_refused(shape):
+    encoder = keras.Sequential([keras.Input((8, 8, 1)), layers.OrthogonalConv2D(8, 3)])
+    head = keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match=r"output shape is \(None, 8, 8, 8\), and a head"):
+        models.LatentSmoothingModel(encoder, head, sigma=0.25)
+
+
+def test_heads_of_unknown_sizes_are_accepted():
+    encoder = keras.Sequential([keras.Input((8, 8, 1)), layers.OrthogonalConv2D(8, 3)])
+    tail = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)]
+    for head in (
+        keras.Sequential([keras.Input((None, None, 8)), *tail]),
+        keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(3)]),
+        keras.layers.Dense(3),
+    ):
+        model = models.LatentSmoothingModel(encoder, head, sigma=0.25)
+        assert model(np.zeros((2, 8, 8, 1), np.float32)).shape[-1] == 3
+
+
 @pytest.mark.parametrize(
     "sigma", [-1.0, -1e-300, 1e-60, np.nan, np.inf, 1e39, None, [0.1], "0.5", True]
 )

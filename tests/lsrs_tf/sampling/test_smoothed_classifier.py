@@ -145,9 +145,9 @@ def test_heads_that_mix_rows_or_do_not_fit_are_refused():
     )
     with pytest.raises(ValueError, match="what else is in the batch"):
         SmoothedClassifier(models.LatentSmoothingModel(encoder, mixing, 0.25))
-    other = keras.Sequential(
-        [keras.Input((2, 2, 8)), keras.layers.Flatten(), keras.layers.Dense(3)]
-    )
+    # A layer, unlike a model, does not say which shape it takes.
+    other = keras.layers.Dense(3)
+    other.build((None, 2, 2, 5))
     with pytest.raises(ValueError, match=r"latents of shape \(4, 4, 8\)"):
         SmoothedClassifier(models.LatentSmoothingModel(encoder, other, 0.25))
 
