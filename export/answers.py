@@ -76,6 +76,10 @@ class ServingError(OSError):
 
     Attributes:
         code: str.
+
+    Examples:
+        >>> str(ServingError("UNAVAILABLE", "connection refused"))
+        'UNAVAILABLE: connection refused'
     """
 
     def __init__(self, code: str, message: str) -> None:

@@ -73,6 +73,12 @@ def export_saved_model(
         ValueError: if a setting is impossible, the encoder has no proven Lipschitz bound, or a
             layer needs XLA where the server has none.
         ArithmeticError: if the export does not give the certificates of this process.
+
+    Example of an export of a trained model:
+
+        version = export_saved_model(model, "served/digits", n=10_000)
+        served = tf.saved_model.load(version)
+        served.signatures["certify"](images=tf.constant(images))
     """
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         raise ValueError("Export outside of the scope of a strategy: a server has one replica.")

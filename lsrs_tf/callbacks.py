@@ -30,6 +30,13 @@ class CertifiedAccuracy(keras.callbacks.Callback):
         alpha: float in (0, 1), probability that the certificate of one image is wrong.
         every_epochs: int, after how many epochs it reports again.
         seed: int, seed of the noise.
+
+    Examples:
+        >>> report = lsrs_tf.callbacks.CertifiedAccuracy(images, labels, radii=0.25, n=200)
+        >>> model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> history = model.fit(images, labels, callbacks=[report], verbose=0)
+        >>> sorted(history.history)
+        ['certified_accuracy_0.25', 'loss']
     """
 
     def __init__(

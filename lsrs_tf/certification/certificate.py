@@ -86,6 +86,15 @@ class CertificationResult:
         radii: float64 [images], L2 radius in units of pixels in [0, 1], rounded down; 0.0 for
             abstention.
         settings: `Settings`, how they were made.
+
+    Examples:
+        >>> result = lsrs_tf.certify(model, images, n0=50, n=200, verbose=0)
+        >>> result.classifier
+        'smoothed'
+        >>> result.samples
+        array([250, 250, 250, 250])
+        >>> lsrs_tf.certify(model, images, method="margin", verbose=0).classifier
+        'base'
     """
 
     classifier: ClassVar[Classifier]

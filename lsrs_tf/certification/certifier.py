@@ -53,6 +53,14 @@ class Certifier:
     Raises:
         ValueError: if a setting is impossible, or the encoder has no proven bound; for margins,
             also if the head has none.
+
+    Examples:
+        >>> certifier = lsrs_tf.Certifier(model, n=200)
+        >>> certificate = certifier.certify(images[0])
+        >>> certificate.samples
+        300
+        >>> len(list(certifier.certify_each(images)))
+        4
     """
 
     def __init__(

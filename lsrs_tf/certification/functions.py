@@ -98,6 +98,13 @@ def certify(
     Raises:
         ValueError: if an image or a setting is not valid, or the encoder has no proven Lipschitz
             bound.
+
+    Examples:
+        >>> result = lsrs_tf.certify(model, images, n=200, verbose=0)
+        >>> result.labels.shape, result.radii.shape
+        ((4,), (4,))
+        >>> bool((result.radii[result.labels == -1] == 0).all())
+        True
     """
     # Refused by their kind before the encoder is proven, which may take minutes.
     total = number_of_images(images)
@@ -156,6 +163,11 @@ def predict(
 
     Returns:
         int64 array [images], -1 for abstention.
+
+    Examples:
+        >>> labels = lsrs_tf.predict(model, images, n=100, verbose=0)
+        >>> labels.shape, labels.dtype
+        ((4,), dtype('int64'))
     """
     alpha, n, seed = confidence.check_alpha(alpha), checked_count(n, "n"), checked_seed(seed)
     if not confidence.majority_is_significant(n, 0, alpha):
@@ -192,6 +204,12 @@ def recertify(
     Raises:
         ValueError: if a setting is impossible, or the samples were taken sequentially: how many
             there are then depends on the votes at the alpha of that time.
+
+    Examples:
+        >>> result = lsrs_tf.certify(model, images, n=200, verbose=0)
+        >>> larger = lsrs_tf.recertify(result, alpha=0.1)
+        >>> bool((larger.radii >= result.radii).all())
+        True
     """
     if not isinstance(result, SmoothedResult):
         raise ValueError(

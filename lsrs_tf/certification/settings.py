@@ -60,7 +60,7 @@ class Settings:
         ValueError: if a setting is impossible, does not go with another one, or could never certify
             anything.
 
-    Example:
+    Examples:
         >>> Settings(method="sequential", target_radii=[0.5, 0.25]).target_radii
         (0.25, 0.5)
     """

@@ -130,7 +130,7 @@ def clever(
         ValueError: if an argument is impossible, an image is not valid, or logits or gradients are
             not finite.
 
-    Example:
+    Examples:
         For a linear classifier it is the exact distance: here |2 x - 1| / 2 at the pixel x = .9.
 
         >>> import keras

@@ -17,6 +17,11 @@ def certified_accuracy(radii: ArrayLike, correct: ArrayLike, at: float) -> float
         radii: float array [images], certified L2 radii.
         correct: bool array [images], whether the certified class is the true one.
         at: float, L2 radius; at 0 this is the accuracy of the smoothed classifier.
+
+    Examples:
+        >>> radii, correct = [0.6, 0.3, 0.0, 0.8], [True, True, False, True]
+        >>> evaluation.certified_accuracy(radii, correct, at=0.5)
+        0.5
     """
     return float(exact_certified_accuracy(radii, correct, at))
 
@@ -28,6 +33,11 @@ def exact_certified_accuracy(radii: ArrayLike, correct: ArrayLike, at: float) ->
         radii: float array [images], certified L2 radii.
         correct: bool array [images], whether the certified class is the true one.
         at: float, L2 radius.
+
+    Examples:
+        >>> radii, correct = [0.6, 0.3, 0.0, 0.8], [True, True, False, True]
+        >>> evaluation.exact_certified_accuracy(radii, correct, at=0.25)
+        Fraction(3, 4)
     """
     radii, correct = _checked(radii, correct)
     return fractions.Fraction(int(np.count_nonzero(correct & (radii >= at))), len(radii))
@@ -49,6 +59,12 @@ def certified_accuracy_interval(
 
     Returns:
         (lower, upper), floats in [0, 1].
+
+    Examples:
+        >>> radii, correct = [0.6, 0.3, 0.0, 0.8], [True, True, False, True]
+        >>> lower, upper = evaluation.certified_accuracy_interval(radii, correct, at=0.5)
+        >>> round(lower, 3), round(upper, 3)
+        (0.068, 0.932)
     """
     radii, correct = _checked(radii, correct)
     certified = int(np.count_nonzero(correct & (radii >= at)))
@@ -65,6 +81,11 @@ def average_certified_radius(radii: ArrayLike, correct: ArrayLike) -> float:
     Args:
         radii: float array [images], certified L2 radii.
         correct: bool array [images], whether the certified class is the true one.
+
+    Examples:
+        >>> radii, correct = [0.6, 0.3, 0.0, 0.8], [True, True, False, True]
+        >>> evaluation.average_certified_radius(radii, correct)
+        0.425
     """
     return float(exact_average_certified_radius(radii, correct))
 
@@ -77,6 +98,11 @@ def exact_average_certified_radius(radii: ArrayLike, correct: ArrayLike) -> frac
     Args:
         radii: float array [images], certified L2 radii.
         correct: bool array [images], whether the certified class is the true one.
+
+    Examples:
+        >>> radii, correct = [0.6, 0.3, 0.0, 0.8], [True, True, False, True]
+        >>> evaluation.exact_average_certified_radius(radii, correct)
+        Fraction(17, 40)
     """
     radii, correct = _checked(radii, correct)
     total = sum(

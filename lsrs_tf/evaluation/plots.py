@@ -19,6 +19,11 @@ def plot_certified_accuracy(
 
     Returns:
         `matplotlib.figure.Figure`.
+
+    Examples:
+        >>> curves = {"LS-RS": (np.array([0.6, 0.3]), np.array([True, True]))}
+        >>> evaluation.plot_certified_accuracy(curves).axes[0].get_ylabel()
+        'certified accuracy (%)'
     """
     figure = matplotlib.figure.Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -56,6 +61,11 @@ def plot_class_probabilities(
 
     Returns:
         `matplotlib.figure.Figure`.
+
+    Examples:
+        >>> figure = evaluation.plot_class_probabilities({"LS-RS": np.array([0.9, 0.6])})
+        >>> figure.axes[0].get_ylabel()
+        'images'
     """
     figure = matplotlib.figure.Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()

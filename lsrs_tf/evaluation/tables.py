@@ -14,6 +14,12 @@ def markdown_table(header, rows):
 
     Returns:
         str that ends with a line break.
+
+    Examples:
+        >>> print(evaluation.markdown_table(["radius", "accuracy"], [["0.25", "0.900"]]), end="")
+        | radius   | accuracy   |
+        |----------|------------|
+        | 0.25     | 0.900      |
     """
     table = tabulate.tabulate(rows, headers=header, tablefmt="github", disable_numparse=True)
     return f"{table}\n"
@@ -25,6 +31,10 @@ def rounded_down(value, places):
     Args:
         value: float or `fractions.Fraction`; a float stands for the decimal that it is written as.
         places: int.
+
+    Examples:
+        >>> evaluation.rounded_down(0.48199, places=3)
+        '0.481'
     """
     exact = value if isinstance(value, fractions.Fraction) else fractions.Fraction(str(value))
     whole = exact * 10**places // 1

@@ -20,6 +20,11 @@ class AlmostOrthogonalConv2D(LipschitzConv2D):
     much of the norm, training brings it close to orthogonal.
 
     Arguments, shapes and errors are those of `LipschitzConv2D`.
+
+    Examples:
+        >>> values = np.ones((1, 8, 8, 3), "float32")
+        >>> layers.AlmostOrthogonalConv2D(6, 3, strides=2)(values).shape
+        TensorShape([1, 4, 4, 6])
     """
 
     orthogonal = False

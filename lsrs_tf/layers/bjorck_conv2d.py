@@ -21,7 +21,7 @@ class BjorckConv2D(LipschitzConv2D):
 
     Arguments, shapes and errors are those of `LipschitzConv2D`.
 
-    Example:
+    Examples:
         >>> BjorckConv2D(4, 3)(np.zeros((2, 8, 8, 3), np.float32)).shape
         TensorShape([2, 8, 8, 4])
     """

@@ -16,7 +16,7 @@ class BjorckDense(LipschitzDense):
 
     Arguments, shapes and errors are those of `LipschitzDense`.
 
-    Example:
+    Examples:
         >>> BjorckDense(5)(np.zeros((2, 3), np.float32)).shape
         TensorShape([2, 5])
     """

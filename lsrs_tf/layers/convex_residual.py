@@ -18,6 +18,11 @@ class ConvexResidual(keras.layers.Layer):
             and shortcut that differ partly cancel; a small value loses less of the input.
 
     Input shape: whatever branch and shortcut take. Output shape: that of the branch.
+
+    Examples:
+        >>> branch = keras.Sequential([layers.OrthogonalConv2D(4, 3), layers.GroupSort()])
+        >>> layers.ConvexResidual(branch)(np.ones((1, 8, 8, 4), "float32")).shape
+        TensorShape([1, 8, 8, 4])
     """
 
     def __init__(self, branch, shortcut=None, initial_branch_weight=0.5, **kwargs):

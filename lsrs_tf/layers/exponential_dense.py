@@ -20,7 +20,7 @@ class ExponentialDense(LipschitzDense):
 
     Arguments, shapes and errors are those of `LipschitzDense`.
 
-    Example:
+    Examples:
         >>> ExponentialDense(5)(np.zeros((2, 3), np.float32)).shape
         TensorShape([2, 5])
     """

@@ -15,6 +15,10 @@ class FixedDense(keras.layers.Layer):
         use_bias: bool, whether to add a bias.
 
     Input shape: `[..., inputs]`. Output shape: `[..., units]`.
+
+    Examples:
+        >>> layers.FixedDense(3)(np.ones((2, 4), "float32")).shape
+        TensorShape([2, 3])
     """
 
     def __init__(self, units, use_bias=True, **kwargs):

@@ -22,7 +22,7 @@ class FixedResidualDense(keras.layers.Layer):
     Raises:
         ValueError: if a number of units is not a positive integer.
 
-    Example:
+    Examples:
         >>> layer = FixedResidualDense(2, hidden_units=3)
         >>> layer(np.zeros((1, 2), np.float32)).shape
         TensorShape([1, 2])

@@ -22,9 +22,9 @@ class GroupSort(keras.layers.Layer):
     Raises:
         ValueError: if groups do not fill the channels, or their number is unknown.
 
-    Example:
-        >>> GroupSort(2)(np.array([[3.0, 1.0, 2.0, 4.0]], np.float32)).numpy()
-        array([[1., 3., 2., 4.]], dtype=float32)
+    Examples:
+        >>> layers.GroupSort()(np.array([[3.0, 1.0, 2.0, 5.0]], "float32")).numpy()
+        array([[1., 3., 2., 5.]], dtype=float32)
     """
 
     def __init__(self, group_size=2, **kwargs):

@@ -19,6 +19,11 @@ class HouseholderActivation(keras.layers.Layer):
         angle_initializer: initializer of the angles, in radians; half pi if not given.
 
     Input shape: `[..., channels]`, an even number of channels. Output shape: the same.
+
+    Examples:
+        >>> values = np.array([[3.0, -4.0]], "float32")
+        >>> float(np.linalg.norm(layers.HouseholderActivation()(values)))
+        5.0
     """
 
     def __init__(self, angle_initializer=None, **kwargs):

@@ -16,6 +16,10 @@ class InvertibleDownsampling(keras.layers.Layer):
     Input shape: `[batch, height, width, channels]`, height and width divisible by the block's.
 
     Output shape: `[batch, height / p, width / q, p * q * channels]` for `pool_size=(p, q)`.
+
+    Examples:
+        >>> layers.InvertibleDownsampling(2)(np.ones((1, 8, 8, 3), "float32")).shape
+        TensorShape([1, 4, 4, 12])
     """
 
     def __init__(self, pool_size=2, **kwargs):

@@ -56,6 +56,15 @@ class LipschitzConv2D(WeightedLayer):
     Raises:
         ValueError: if the kernel is larger than the image, the strides do not divide it, or a size
             is unknown.
+
+    Examples:
+        >>> layer = layers.OrthogonalConv2D(4, kernel_size=3)
+        >>> isinstance(layer, layers.LipschitzConv2D)
+        True
+        >>> layer(np.ones((1, 8, 8, 4), "float32")).shape
+        TensorShape([1, 8, 8, 4])
+        >>> layer.matrix_size()
+        (4, 4)
     """
 
     orthogonal = True

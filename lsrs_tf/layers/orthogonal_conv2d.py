@@ -19,6 +19,11 @@ class OrthogonalConv2D(LipschitzConv2D):
     how far the layer departs from the identity, and it is independent of the kernel's own size.
 
     Arguments, shapes and errors are those of `LipschitzConv2D`.
+
+    Examples:
+        >>> values = np.ones((1, 8, 8, 3), "float32")
+        >>> layers.OrthogonalConv2D(6, 3, strides=2)(values).shape
+        TensorShape([1, 4, 4, 6])
     """
 
     def add_kernels(self):

@@ -14,6 +14,10 @@ class OrthogonalDense(LipschitzDense):
     contract. Either way its Lipschitz constant is 1. Only the direction of the kernel matters.
 
     Arguments, shapes and errors are those of `LipschitzDense`.
+
+    Examples:
+        >>> layers.OrthogonalDense(3)(np.ones((2, 4), "float32")).shape
+        TensorShape([2, 3])
     """
 
     def add_kernels(self, inputs):

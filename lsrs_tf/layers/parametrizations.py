@@ -33,6 +33,10 @@ def convolution(parametrization: str) -> type[LipschitzConv2D]:
 
     Raises:
         ValueError: if there is no such parametrization.
+
+    Examples:
+        >>> layers.convolution("soc").__name__
+        'SkewOrthogonalConv2D'
     """
     if not isinstance(parametrization, str) or parametrization not in PARAMETRIZATIONS:
         raise ValueError(

@@ -22,6 +22,11 @@ class ParaunitaryConv2D(LipschitzConv2D):
     All orthonormal matrices are Cayley transforms of their weights (the authors use exponentials).
 
     Arguments, shapes and errors are those of `LipschitzConv2D`.
+
+    Examples:
+        >>> values = np.ones((1, 8, 8, 3), "float32")
+        >>> layers.ParaunitaryConv2D(6, 3, strides=2)(values).shape
+        TensorShape([1, 4, 4, 6])
     """
 
     def add_kernels(self):

@@ -24,7 +24,7 @@ class ScaledAveragePooling2D(keras.layers.Layer):
     Raises:
         ValueError: if windows do not fill the image, or a size is unknown.
 
-    Example:
+    Examples:
         >>> float(ScaledAveragePooling2D(2)(np.ones((1, 2, 2, 1), np.float32))[0, 0, 0, 0])
         2.0
     """

@@ -39,7 +39,7 @@ class SDPLipschitzConv2D(LipschitzConv2D):
         hidden_filters: int, the number of channels inside the activation, or None for the larger of
             inputs and outputs.
 
-    Example:
+    Examples:
         >>> layer = SDPLipschitzConv2D(4, 3, hidden_filters=16)
         >>> layer(np.zeros((2, 8, 8, 3), np.float32)).shape
         TensorShape([2, 8, 8, 4])

@@ -48,7 +48,7 @@ class SDPLipschitzDense(LipschitzDense):
         ValueError: if a number of units is not a positive integer, or the last dimension is
             unknown.
 
-    Example:
+    Examples:
         >>> layer = SDPLipschitzDense(4, hidden_units=16)
         >>> layer(np.zeros((2, 4), np.float32)).shape
         TensorShape([2, 4])

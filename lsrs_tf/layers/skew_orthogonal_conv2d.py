@@ -30,6 +30,11 @@ class SkewOrthogonalConv2D(LipschitzConv2D):
     columns that are too many are cut off.
 
     Arguments, shapes and errors are those of `LipschitzConv2D`.
+
+    Examples:
+        >>> values = np.ones((1, 8, 8, 3), "float32")
+        >>> layers.SkewOrthogonalConv2D(6, 3, strides=2)(values).shape
+        TensorShape([1, 4, 4, 6])
     """
 
     def add_kernels(self):

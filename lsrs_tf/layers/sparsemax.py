@@ -30,7 +30,7 @@ class Sparsemax(keras.layers.Layer):
     Raises:
         ValueError: if `scale` is not a finite number above 0.
 
-    Example:
+    Examples:
         >>> Sparsemax()(np.array([[2.0, 1.5, 0.0]], np.float32)).numpy()
         array([[0.75, 0.25, 0.  ]], dtype=float32)
     """

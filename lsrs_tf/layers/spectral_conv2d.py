@@ -22,6 +22,10 @@ class SpectralConv2D(keras.layers.Layer):
     Input shape: `[batch, height, width, channels]`, all but the batch known.
 
     Output shape: `[batch, height / strides, width / strides, filters]`.
+
+    Examples:
+        >>> layers.SpectralConv2D(4)(np.ones((1, 8, 8, 4), "float32")).shape
+        TensorShape([1, 8, 8, 4])
     """
 
     def __init__(self, filters, strides=1, use_bias=True, pointwise=False, **kwargs):

@@ -17,7 +17,7 @@ class SpectralDense(LipschitzDense):
 
     Arguments, shapes and errors are those of `LipschitzDense`.
 
-    Example:
+    Examples:
         >>> SpectralDense(5)(np.zeros((2, 3), np.float32)).shape
         TensorShape([2, 5])
     """

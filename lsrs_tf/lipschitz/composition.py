@@ -48,7 +48,7 @@ def lipschitz_bound(
         ValueError: if a layer is unknown, a subclass of a known one, not built, or has weights that
             are not finite. The message names it.
 
-    Example:
+    Examples:
         >>> encoder = keras.Sequential(
         ...     [
         ...         keras.Input((8, 8, 3)),
@@ -71,6 +71,14 @@ def lipschitz_report(
 
     Returns:
         `LipschitzReport`.
+
+    Examples:
+        >>> encoder = keras.Sequential([keras.Input((8, 8, 2)), layers.GroupSort()])
+        >>> report = lsrs_tf.lipschitz_report(encoder)
+        >>> report.bound
+        1.0
+        >>> [row.layer_bound.kind for row in report.rows]
+        ['isometric']
     """
     if not isinstance(layer_or_model, keras.Layer):
         raise ValueError(f"A Keras layer or model is needed. Received: {layer_or_model!r}")
@@ -104,6 +112,16 @@ def bounded_by_encoder(
         model_class: class of models.
         encoder_of: function of a model that returns its encoder, or raises if the model may use
             another one.
+
+    Examples:
+        >>> class Student(keras.Model):
+        ...     def __init__(self, encoder):
+        ...         super().__init__()
+        ...         self.encoder = encoder
+        ...
+        >>> bounded_by_encoder(Student, lambda model: model.encoder)
+        >>> lsrs_tf.lipschitz_bound(Student(model.encoder)) < 1.000001
+        True
     """
     _ENCODERS[model_class] = encoder_of
 

@@ -36,6 +36,10 @@ class LayerBound:
             no activation.
         interval: function of the least and the largest value of an input, for those of an output;
             None if they are not known.
+
+    Examples:
+        >>> LayerBound(bound=0.5, kind="bounded", method="factor").bound
+        0.5
     """
 
     bound: float

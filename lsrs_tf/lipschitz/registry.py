@@ -25,6 +25,20 @@ def bound_rule(*classes: type[keras.Layer]) -> Callable[[Rule], Rule]:
 
     Args:
         classes: classes of Keras layers.
+
+    Examples:
+        >>> class Half(keras.layers.Layer):
+        ...     def call(self, inputs):
+        ...         return inputs / 2
+        ...     def compute_output_shape(self, input_shape):
+        ...         return input_shape
+        ...
+        >>> @bound_rule(Half)
+        ... def bound_of_half(layer, input_shape):
+        ...     return LayerBound(bound=0.5, kind="bounded", method="factor")
+        ...
+        >>> lsrs_tf.lipschitz_bound(keras.Sequential([keras.Input((4,)), Half()]))
+        0.5
     """
 
     def registered(rule: Rule) -> Rule:

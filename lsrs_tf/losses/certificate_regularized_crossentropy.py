@@ -34,7 +34,7 @@ class CertificateRegularizedCrossentropy(ClassPairLoss):
         name: str or None, name of the loss.
         dtype: 'float32' or 'float64'; None means 'float32'.
 
-    Example:
+    Examples:
         >>> plain, regularized = (
         ...     CertificateRegularizedCrossentropy(gamma, pairwise=False) for gamma in (0.0, 0.5)
         ... )

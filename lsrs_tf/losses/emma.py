@@ -42,7 +42,7 @@ class EMMA(ClassPairLoss):
         name: str or None, name of the loss.
         dtype: 'float32' or 'float64'; None means 'float32'.
 
-    Example:
+    Examples:
         >>> loss = EMMA(radius=0.5, lipschitz=2.0, pairwise=False)
         >>> within_reach = loss([0], [[1.0, 0.0]])
         >>> print(f"{float(within_reach):.4f}")

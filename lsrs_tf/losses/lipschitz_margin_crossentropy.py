@@ -34,7 +34,7 @@ class LipschitzMarginCrossentropy(ClassPairLoss):
         name: str or None, name of the loss.
         dtype: 'float32' or 'float64'; None means 'float32'.
 
-    Example:
+    Examples:
         >>> loss = LipschitzMarginCrossentropy(radius=0.5, lipschitz=2.0, pairwise=False)
         >>> print(f"{float(loss([0], [[np.sqrt(2), 0.0]])):.4f}")
         0.6931

@@ -26,7 +26,7 @@ class MarginHinge(LogitLoss):
         name: str or None, name of the loss.
         dtype: 'float32' or 'float64'; None means 'float32'.
 
-    Example:
+    Examples:
         >>> loss = MarginHinge(margin=1.0, reduction=None)
         >>> loss([0, 0], [[2.0, 0.5, 0.0], [2.0, 1.75, 0.0]]).numpy().tolist()
         [0.0, 0.75]

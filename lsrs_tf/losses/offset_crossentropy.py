@@ -30,7 +30,7 @@ class OffsetCrossentropy(LogitLoss):
         name: str or None, name of the loss.
         dtype: 'float32' or 'float64'; None means 'float32'.
 
-    Example:
+    Examples:
         >>> loss = OffsetCrossentropy(offset=0.5, temperature=0.25)
         >>> print(f"{float(loss([0], [[1.0, 0.5]])):.4f}")
         0.1733

@@ -27,6 +27,11 @@ def convnet(
 
     Returns:
         A built, uncompiled `LatentSmoothingModel`.
+
+    Examples:
+        >>> model = models.convnet(width=4, num_classes=3)
+        >>> model.encoder.output_shape, model.head.output_shape
+        ((None, 4, 4, 8), (None, 3))
     """
     convs = [(width, 1), (2 * width, 2), (4 * width, 1), (4 * width, 1)]
     if orthogonal_layers not in (0, 1, 2):

@@ -60,7 +60,7 @@ def fars(
     Raises:
         ValueError: if a size is invalid, or does not divide the image.
 
-    Example:
+    Examples:
         >>> model = fars(8, depth=2, dense_depth=1, dense_width=16, pool_size=2)
         >>> model.encoder.output_shape
         (None, 512)

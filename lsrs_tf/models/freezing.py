@@ -26,6 +26,12 @@ def freeze_encoder(encoder, input_shape=None):
     Raises:
         ValueError: if the encoder is not built, or is a subclassed model, whose layers cannot be
             taken one by one.
+
+    Examples:
+        >>> encoder = keras.Sequential([keras.Input((8, 8, 1)), layers.OrthogonalConv2D(4, 3)])
+        >>> frozen = freeze_encoder(encoder)
+        >>> frozen(images).shape, frozen(images).dtype
+        (TensorShape([4, 8, 8, 4]), tf.float64)
     """
     if not encoder.built:
         raise ValueError(

@@ -67,6 +67,15 @@ class LatentSmoothingModel(keras.Model):
             any constraint, but at inference each row must depend on its own latent alone.
         sigma: float, standard deviation of the noise, in units of the latent; 0 for a model that
             trains without noise, and is certified by its margins (`method="margin"`).
+
+    Examples:
+        >>> encoder = keras.Sequential([keras.Input((8, 8, 1)), layers.OrthogonalConv2D(4, 3)])
+        >>> head = keras.Sequential(
+        ...     [keras.Input((8, 8, 4)), keras.layers.Flatten(), keras.layers.Dense(3)]
+        ... )
+        >>> model = models.LatentSmoothingModel(encoder, head, sigma=0.25)
+        >>> model.predict(images, verbose=0).shape
+        (4, 3)
     """
 
     def __init__(
@@ -154,6 +163,11 @@ class LatentSmoothingModel(keras.Model):
 
         It is a snapshot of the present weights; nothing that happens to the model later changes it.
         See `lsrs_tf.models.freezing.freeze_encoder`.
+
+        Examples:
+            >>> frozen = model.freeze_encoder()
+            >>> frozen(images).shape, frozen(images).dtype
+            (TensorShape([4, 4, 4, 4]), tf.float64)
         """
         return freeze_encoder(self.encoder)
 

@@ -33,6 +33,11 @@ def resnet18(
 
     Returns:
         A built, uncompiled `LatentSmoothingModel`.
+
+    Examples:
+        >>> model = models.resnet18(orthogonal_layers=5, width=4)
+        >>> model.encoder.output_shape, model.head.output_shape
+        ((None, 32, 32, 4), (None, 10))
     """
     stem = [_Conv(width, strides=1)]
     stages = [(width, 2, 1), (2 * width, 2, 2), (4 * width, 2, 2), (8 * width, 2, 2)]
@@ -72,6 +77,11 @@ def wide_resnet34(
 
     Returns:
         A built, uncompiled `LatentSmoothingModel`.
+
+    Examples:
+        >>> model = models.wide_resnet34(orthogonal_layers=0, input_shape=(32, 32, 3))
+        >>> model.encoder.output_shape, model.head.output_shape
+        ((None, 32, 32, 3), (None, 1000))
     """
     width = 64 * widen_factor
     stem = [_Conv(64, strides=2), _Conv(width, strides=2)]

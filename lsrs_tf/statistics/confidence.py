@@ -28,7 +28,12 @@ LARGEST_N = 10**9
 
 
 def check_alpha(alpha: object) -> float:
-    """Returns alpha as a float, or raises unless it lies from `SMALLEST_ALPHA` to below 1."""
+    """Returns alpha as a float, or raises unless it lies from `SMALLEST_ALPHA` to below 1.
+
+    Examples:
+        >>> check_alpha(0.001)
+        0.001
+    """
     return _checked_alpha(alpha, SMALLEST_ALPHA)
 
 
@@ -47,7 +52,12 @@ def _checked_alpha(alpha: object, smallest: float) -> float:
 
 
 def checked_count(value: object, name: str) -> int:
-    """Returns a number of samples as an int, or raises if it is not one from 1 to `LARGEST_N`."""
+    """Returns a number of samples as an int, or raises if it is not one from 1 to `LARGEST_N`.
+
+    Examples:
+        >>> checked_count(100, "n")
+        100
+    """
     if not (is_whole_number(value) and 1 <= value <= LARGEST_N):
         raise ValueError(
             f"`{name}` must be a whole number of at least 1, and at most {LARGEST_N}. "
@@ -63,6 +73,10 @@ def smallest_certifying_n(alpha: float) -> int:
 
     Args:
         alpha: float, a valid alpha or half of one.
+
+    Examples:
+        >>> smallest_certifying_n(alpha=0.001)
+        10
     """
     n = max(1, math.floor(-math.log2(alpha)))
     while lower_confidence_bound(n, n, alpha) <= 0.5:
@@ -87,6 +101,10 @@ def lower_confidence_bound(count: int, n: int, alpha: float) -> float:
 
     Raises:
         ValueError: if the numbers are not valid.
+
+    Examples:
+        >>> round(lower_confidence_bound(990, n=1_000, alpha=0.001), 4)
+        0.976
     """
     # Against the runner-up a class has half of alpha.
     alpha = _checked_alpha(alpha, SMALLEST_ALPHA / 2)
@@ -111,6 +129,10 @@ def upper_confidence_bound(count: int, n: int, alpha: float) -> float:
     """Returns an upper bound of a probability that fails with probability at most alpha.
 
     The one-sided Clopper-Pearson bound, rounded up; see `lower_confidence_bound`.
+
+    Examples:
+        >>> round(upper_confidence_bound(10, n=1_000, alpha=0.001), 4)
+        0.024
     """
     return 1.0 - lower_confidence_bound(n - count, n, alpha)
 
@@ -133,6 +155,11 @@ def runner_up_bounds(
 
     Returns:
         (p_lower of the class, p_upper of every other class), floats.
+
+    Examples:
+        >>> p_lower, p_upper = runner_up_bounds(np.array([70, 20, 10]), 0, n=100, alpha=0.01)
+        >>> round(p_lower, 3), round(p_upper, 3)
+        (0.569, 0.321)
     """
     _check_votes(counts, n)
     p_lower = lower_confidence_bound(int(counts[label]), n, alpha / 2)
@@ -152,7 +179,12 @@ def _check_votes(counts: NDArray[np.integer], n: int) -> None:
 
 
 def float32_below(value: float) -> np.float32:
-    """Returns the largest float32 number that is not above a float64 number."""
+    """Returns the largest float32 number that is not above a float64 number.
+
+    Examples:
+        >>> float(float32_below(0.1)) <= 0.1
+        True
+    """
     nearest = np.float32(value)
     return nearest if float(nearest) <= value else np.nextafter(nearest, np.float32(-np.inf))
 
@@ -167,6 +199,12 @@ def majority_is_significant(first: int, second: int, alpha: float) -> bool:
         first: int, votes of the leading class.
         second: int, votes of the class after it, and all that may have been its own.
         alpha: float in (0, 1).
+
+    Examples:
+        >>> majority_is_significant(70, 30, alpha=0.001)
+        True
+        >>> majority_is_significant(55, 45, alpha=0.001)
+        False
     """
     alpha = check_alpha(alpha)
     if first <= second:
@@ -187,6 +225,12 @@ def predicted_label(counts: NDArray[np.integer], n: int, alpha: float) -> int:
 
     Raises:
         ValueError: if there are more votes than samples, or fewer than two classes.
+
+    Examples:
+        >>> predicted_label(np.array([3, 97]), n=100, alpha=0.001)
+        1
+        >>> predicted_label(np.array([45, 55]), n=100, alpha=0.001)
+        -1
     """
     _check_votes(counts, n)
     second, first = (int(votes) for votes in np.sort(counts)[-2:])

@@ -62,7 +62,7 @@ class MarginScale:
     Raises:
         ValueError: if there are fewer than two classes, or a number is not possible.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> scale = MarginScale(np.full((3, 3), 2.0), loss=0.0, largest_radius=10.0)
         >>> round(scale.proven(np.array([1.0, 4.0, 3.0])).radius, 12)

@@ -31,7 +31,7 @@ class RadiusScale:
     Raises:
         ValueError: if a number is not finite, or not positive where it must be.
 
-    Example:
+    Examples:
         >>> scale = RadiusScale(sigma=0.25, lipschitz=1.0)
         >>> round(scale.radius(0.99), 6)
         0.581587

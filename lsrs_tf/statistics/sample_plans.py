@@ -31,6 +31,12 @@ def next_pilot(hits: int, taken: int, n: int, alpha: float, tolerance: float) ->
 
     Returns:
         int: `taken` if they are enough.
+
+    Examples:
+        >>> next_pilot(hits=0, taken=0, n=10_000, alpha=0.001, tolerance=0.2)
+        100
+        >>> next_pilot(hits=90, taken=100, n=10_000, alpha=0.001, tolerance=0.2)
+        100
     """
     if taken == 0:
         return min(_FIRST_PILOT, n)
@@ -50,6 +56,10 @@ def pilot_sizes(n: int) -> list[int]:
 
     Args:
         n: int, the most samples.
+
+    Examples:
+        >>> pilot_sizes(n=1_000)
+        [100, 200, 400, 800, 1000]
     """
     sizes = [min(_FIRST_PILOT, n)]
     while sizes[-1] < n:
@@ -70,6 +80,10 @@ def planned_samples(hits: int, taken: int, n: int, alpha: float, tolerance: floa
         n: int, the most samples.
         alpha: float in (0, 1).
         tolerance: float above 0, in units of sigma.
+
+    Examples:
+        >>> planned_samples(hits=90, taken=100, n=10_000, alpha=0.001, tolerance=0.2)
+        441
     """
     # Half a vote on either side keeps unanimous votes from a probability of 1.
     share = (hits + 0.5) / (taken + 1)

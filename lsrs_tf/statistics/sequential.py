@@ -56,6 +56,11 @@ class SequentialTest:
         certify_from: int64 [looks], the least hits that certify at each look.
         give_up_to: int64 [looks], the most hits at which it gives up, -1 for none. At the last look
             it gives up wherever it does not certify.
+
+    Examples:
+        >>> test = sequential_test(p0=0.9, n=1_000, alpha=0.001)
+        >>> int(test.looks[0]), int(test.certify_from[0]), int(test.give_up_to[0])
+        (20, 21, 13)
     """
 
     p0: float
@@ -66,12 +71,22 @@ class SequentialTest:
 
 
 def least_certifying_hits(p0: float, n: int, alpha: float) -> int:
-    """Returns the least hits among a fixed n that show a probability above p0; n + 1 for none."""
+    """Returns the least hits among a fixed n that show a probability above p0; n + 1 for none.
+
+    Examples:
+        >>> least_certifying_hits(p0=0.9, n=1_000, alpha=0.001)
+        929
+    """
     return int(scipy.stats.binom.isf(alpha, n, p0)) + 1
 
 
 def sequential_looks(n: int) -> NDArray[np.int64]:
-    """Returns the looks of a test of at most n samples: int64, ascending, the last one n."""
+    """Returns the looks of a test of at most n samples: int64, ascending, the last one n.
+
+    Examples:
+        >>> sequential_looks(n=100)
+        array([ 20,  40,  60,  80, 100])
+    """
     looks = [min(_FIRST_LOOK, n)]
     while looks[-1] < n:
         looks.append(min(n, max(looks[-1] + _FIRST_LOOK, int(looks[-1] * _GROWTH))))
@@ -89,6 +104,11 @@ def sequential_test(p0: float, n: int, alpha: float) -> SequentialTest:
 
     Raises:
         ValueError: if not even n unanimous samples could exceed p0.
+
+    Examples:
+        >>> test = sequential_test(p0=0.9, n=1_000, alpha=0.001)
+        >>> int(test.looks[-1]), int(test.certify_from[-1])
+        (1000, 930)
     """
     alpha = confidence.check_alpha(alpha)
     if not 0.5 <= p0 < 1 or confidence.lower_confidence_bound(n, n, alpha) <= p0:
@@ -138,6 +158,12 @@ def outcome_probabilities(
 
     Returns:
         (certified, given_up): float64 arrays [looks], the probability of either at each look.
+
+    Examples:
+        >>> test = sequential_test(p0=0.9, n=1_000, alpha=0.001)
+        >>> certified, given_up = outcome_probabilities(test, p=0.99)
+        >>> float(certified.sum()) > 0.99
+        True
     """
     certified, given_up, (_, undecided) = _outcomes(
         p, test.looks, test.certify_from, test.give_up_to, test.alpha
