@@ -14,8 +14,10 @@ from experiments.run_directory import RunDirectory
 from lsrs_tf import Certifier
 
 flags.DEFINE_string("run_dir", None, "Folder of the training run (its --output_dir).")
-flags.DEFINE_float("sigma", None, "Standard deviation of the noise; None means that of training.")
-flags.DEFINE_string("outfile", None, "File to write; None means certified.tsv in --run_dir.")
+flags.DEFINE_float(
+    "sigma", None, "Standard deviation of the noise; by default that of the training."
+)
+flags.DEFINE_string("outfile", None, "File to write; by default certified.tsv in --run_dir.")
 flags.DEFINE_string(
     "shard",
     None,

@@ -26,9 +26,11 @@ flags.DEFINE_string("run_dir", None, "Folder of the training run (its --output_d
 flags.DEFINE_string(
     "output_dir",
     None,
-    "Folder of the versions; None means saved_model, or saved_model_xla, in --run_dir.",
+    "Folder of the versions; by default saved_model, or saved_model_xla, in --run_dir.",
 )
-flags.DEFINE_float("sigma", None, "Standard deviation of the noise; None means that of training.")
+flags.DEFINE_float(
+    "sigma", None, "Standard deviation of the noise; by default that of the training."
+)
 shared_flags.define_export()
 flags.adopt_module_key_flags(command_line)
 

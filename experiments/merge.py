@@ -5,8 +5,8 @@
     python -m experiments.merge --run_dir=runs/cifar_ls --num_images=500
 
 Without arguments it takes all files of shards in the folder of the run. The result is the file of a
-single process, but for the times; nothing may be missing, double, or of other images than those of
-the data set.
+single process, apart from the times. Nothing may be missing, duplicated, or of other images than
+those of the data set.
 """
 
 from absl import flags
@@ -17,7 +17,7 @@ from experiments.run_directory import RunDirectory
 from lsrs_tf.records.merging import merge
 
 flags.DEFINE_string("run_dir", None, "Folder of the training run (its --output_dir).")
-flags.DEFINE_string("outfile", None, "File to write; None means certified.tsv in --run_dir.")
+flags.DEFINE_string("outfile", None, "File to write; by default certified.tsv in --run_dir.")
 flags.adopt_module_key_flags(command_line)
 shared_flags.define_data()
 

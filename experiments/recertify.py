@@ -2,8 +2,8 @@
 
     python -m experiments.recertify runs/cifar_ls/certified.tsv --alpha=0.01 --outfile=at_01.tsv
 
-Settings are to be chosen for their own sake: those picked for the certificates they give prove less
-than they say.
+Choose the settings before you see the certificates: settings that are picked for the certificates
+they give prove less than they say.
 """
 
 import pathlib

@@ -19,7 +19,7 @@ def define_data():
         flags.DEFINE_string,
         "data_dir",
         None,
-        "Folder of tensorflow-datasets; None means its own default.",
+        "Folder of tensorflow-datasets; by default its own.",
     )
     _define(
         flags.DEFINE_boolean,
@@ -37,7 +37,7 @@ def define_data():
         flags.DEFINE_integer,
         "num_images",
         None,
-        "Test images to certify, spread evenly over the test set; None means all.",
+        "Test images to certify, spread evenly over the test set; by default all.",
     )
 
 
@@ -90,7 +90,7 @@ def define_samples():
         "float32",
         NOISE_MODELS,
         "float32: customary noise, whose rounding is not in the proof; exact: noise on a grid, for "
-        "which certificates hold to the last bit.",
+        "certificates that include all rounding.",
     )
 
 
@@ -143,7 +143,7 @@ def define_export():
         flags.DEFINE_integer,
         "max_n",
         None,
-        "The most samples of a certify_with request; None means --n.",
+        "The most samples of a certify_with request; by default --n.",
         lower_bound=1,
     )
     _define(

@@ -81,7 +81,9 @@ flags.DEFINE_enum(
     "almost 0, as margin losses are usually trained.",
 )
 flags.DEFINE_float("momentum", 0.9, "Momentum of the optimizer.", lower_bound=0.0)
-flags.DEFINE_integer("steps_per_epoch", None, "Shortens the epochs, to try things.", lower_bound=1)
+flags.DEFINE_integer(
+    "steps_per_epoch", None, "Steps of an epoch, to shorten a trial.", lower_bound=1
+)
 flags.DEFINE_string("output_dir", None, "Folder of the run.")
 flags.DEFINE_boolean("certify", False, "Certify the test images at the end.")
 flags.DEFINE_boolean("report", False, "Write table and plot at the end (needs --certify).")

@@ -25,7 +25,7 @@ from lsrs_tf.evaluation import markdown_table
 
 flags.DEFINE_string("grpc", None, "Address of the gRPC interface, such as localhost:8500.")
 flags.DEFINE_string("rest", None, "Address of the REST interface, such as http://localhost:8501.")
-flags.DEFINE_string("model", None, "Name on the server; that of the model card if not given.")
+flags.DEFINE_string("model", None, "Name on the server; by default that of the model card.")
 flags.DEFINE_integer("clients", 16, "Clients at once.", lower_bound=1)
 flags.DEFINE_integer("seconds", 60, "How long they ask.", lower_bound=1)
 flags.DEFINE_integer("request_n", 1_000, "Noisy samples of a request.", lower_bound=2)
