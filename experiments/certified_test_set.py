@@ -58,7 +58,7 @@ def of_shard(indices, shard):
 
 
 def shard_path(path, shard):
-    """Returns where a shard writes by default: 'certified.2of4.tsv' beside 'certified.tsv'."""
+    """Returns where a shard writes by default: 'certified.2of4.tsv' next to 'certified.tsv'."""
     path = pathlib.Path(path)
     if shard is None:
         return path
@@ -91,8 +91,8 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
         if others:
             raise FileExistsError(
                 f"{path} also holds {len(others)} images (such as {others[0]}) that are not among "
-                "those to certify now; together they would be no even choice of the test set. "
-                "Give the --num_images and --shard it was begun with, or write elsewhere."
+                "those to certify now; together they would not be an even choice of the test set. "
+                "Give the --num_images and --shard it was begun with, or another --outfile."
             )
         check_images(file.done.values(), data, path)
         missing = [index for index in indices if index not in file.done]
@@ -148,7 +148,7 @@ def check_images(records, data, path):
             raise ValueError(
                 f"{path} is about other images: its image {index} has label {before[0]} and "
                 f"fingerprint {before[1]}, that of {data.name} here has {now[0]} and {now[1]}. "
-                "Give the data that it was begun with, or write elsewhere."
+                "Give the data that it was begun with, or another --outfile."
             )
 
 

@@ -26,7 +26,7 @@ def run(main):
             main(argv)
         except KeyboardInterrupt:
             print(
-                "\nInterrupted. Nothing is left half-written: given again, the command goes on "
+                "\nInterrupted. No file is left incomplete. Give the same command again to go on "
                 "from what it had finished.",
                 file=sys.stderr,
             )

@@ -106,7 +106,7 @@ def load(name, data_dir=None, download=False):
             data_dir,
             download,
         )
-    raise ValueError(f"Unknown data set {name!r}. Known: {', '.join(NAMES)}.")
+    raise ValueError(f"Unknown data set {name!r}. Use one of {', '.join(NAMES)}.")
 
 
 def _digits():

@@ -114,7 +114,7 @@ def main(argv):
     # What is not asked for stays as it was, whatever the flags' defaults.
     alpha, against = (flag[name].value if flag[name].present else None for name in _CHANGED)
     if alpha is None and against is None:
-        raise ValueError("Say what is to be another: --alpha, --against, or both.")
+        raise ValueError("Give another --alpha, another --against, or both.")
     recertify_file(argv[1], flag.outfile, alpha, against)
     print(f"Wrote {flag.outfile}. Next: python -m experiments.report {flag.outfile}")
 

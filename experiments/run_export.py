@@ -62,7 +62,9 @@ def export_run(model, run, directory, sigma):
     )
     print(about_versions_before(version), end="")
     for change in changes_from_version_before(version):
-        print(f"Another version before it had {change}. A server moves all clients to the new one.")
+        print(
+            f"Changed from the version before: {change}. A server moves all clients to the new one."
+        )
     if flag.xla:
         print(
             "It is compiled by XLA: start the server with --xla_cpu_compilation_enabled=true, or "

@@ -40,8 +40,9 @@ class Client:
         client.certify(images).radius
 
     All methods raise `ServingError` where the server does not answer, in time or at all, and
-    ValueError where there is no image, images are no floating point array of four dimensions, or
-    settings are no numbers of their kind. Rows that the server refuses come back with `samples` 0.
+    ValueError where there is no image, images are not a floating point array of four dimensions, or
+    settings are not numbers of the right kind. Rows that the server refuses come back with
+    `samples` 0.
 
     Args:
         transport: `RestTransport` or `GrpcTransport`.

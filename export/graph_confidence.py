@@ -64,7 +64,7 @@ def certified_radius(p_lower: tf.Tensor, scale: RadiusScale) -> tf.Tensor:
         float64 tensor.
     """
     certain = p_lower > 0.5
-    # The quantile of what is no certificate could be infinite.
+    # The quantile of an abstention could be infinite.
     quantile = tf.math.ndtri(tf.where(certain, p_lower, 0.75))
     radius = scale.sigma * quantile * (1.0 - _RADIUS_MARGIN) - scale.loss
     lowered = radius / scale.lipschitz * (1.0 - _RADIUS_MARGIN)

@@ -34,7 +34,7 @@ _SECTIONS = (
 _UNITS = {
     "images": "pixels in [0, 1]",
     "latents": "latent, as from `encode`",
-    "seed": "any; whoever knows it can fit an image to the noise",
+    "seed": "any; anyone who knows it can fit an image to the noise",
     "n": "noisy samples; to be chosen before an answer is seen",
     "alpha": "probability that the certificate is wrong; to be chosen before an answer is seen",
     "radius": "L2, in units of pixels in [0, 1]; rounded down where it is an answer",

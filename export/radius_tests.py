@@ -119,7 +119,7 @@ def _ladder(certifier: Certifier, radii: Collection[float]) -> NDArray[np.float6
             f"n={settings.n} samples can prove at alpha={settings.alpha}. Received: {radii}"
         )
     steps = largest * np.arange(1, _LEVELS + 1) / _LEVELS
-    # Requests come in float32: of both numbers beside a radius, the larger one is tested.
+    # Requests come in float32: of both numbers next to a radius, the larger one is tested.
     asked = np.array([np.float64(-confidence.float32_below(-radius)) for radius in radii])
     customary = np.arange(_CUSTOMARY, largest, _CUSTOMARY)
     return np.unique(np.minimum(np.concatenate([steps, customary, asked]), largest))

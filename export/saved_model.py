@@ -142,13 +142,13 @@ def _refuse_others_beside(directory: pathlib.Path, xla: bool) -> None:
         if card is not None and card["needs_xla"] != xla:
             raise ValueError(
                 f"Version {version} in {directory} {_needs(not xla)} XLA, and the new one "
-                f"{_needs(xla)} it. Servers start with a flag for it, or without: give each kind a "
-                "folder of its own."
+                f"{_needs(xla)} it. A server is started with a flag for it, or without: give each "
+                "kind a folder of its own."
             )
 
 
 def _needs(xla: bool) -> str:
-    return "needs" if xla else "is without"
+    return "needs" if xla else "does not need"
 
 
 def _versions(directory: pathlib.Path) -> list[int]:

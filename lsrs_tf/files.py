@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
-    """Yields a temporary path beside `path` and moves it there if the block succeeds.
+    """Yields a temporary path next to `path` and moves it there if the block succeeds.
 
     A kill or a full disk in between leaves the old file, or none, under the final name.
 

@@ -26,7 +26,7 @@ def threshold_model(threshold, sigma, num_classes=2):
 
 
 class _Undecided(keras.layers.Layer):
-    """Maps z to the logits of three classes: 0 wins above a threshold, nobody below it."""
+    """Maps z to the logits of three classes: 0 wins above a threshold, no class below it."""
 
     def __init__(self, threshold, kind, **kwargs):
         super().__init__(**kwargs)

@@ -190,3 +190,17 @@ def test_readme_is_short_and_has_its_commands():
     for marker in ("digits", "tests"):
         (section,) = re.findall(rf"^<!-- {marker} -->\n(.*?)^<!-- end -->$", text, re.DOTALL | re.M)
         assert re.fullmatch(r"```sh\n.*\n```\n", section, re.DOTALL)
+
+
+def test_words_are_the_usual_ones():
+    unusual = re.compile(r"\b(beside|somebody|nobody|mend(s|ed|ing)?)\b|\bis no number", re.I)
+    sources = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+    for folder in ("lsrs_tf", "export", "experiments", "docs"):
+        sources += sorted((ROOT / folder).rglob("*.py"))
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in sources
+        for line in path.read_text().splitlines()
+        if unusual.search(line)
+    ]
+    assert not found

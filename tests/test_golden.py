@@ -1,4 +1,4 @@
-"""Answers stay what they were, bit for bit, where nobody meant to change them."""
+"""Answers stay what they were, bit for bit, where no change was meant."""
 
 import json
 

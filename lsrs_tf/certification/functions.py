@@ -86,7 +86,7 @@ def certify(
             computed; it takes longer, and the radius loses up to .004 / L to the grid and what
             the encoder's own rounding may amount to.
         images_per_draw: int, images that share their noise in a pass of the head, for 'fixed' only;
-            16 of a `batch_size` of 256, say, saves most of the time that noise takes. Above 1 all
+            16 of a `batch_size` of 256, for example, save most of the time of noise. Above 1 all
             images get the same noise. Each certificate is as valid as before, but whether they are
             wrong is not independent any more.
         batch_size: int, noisy samples in one pass of the head.
@@ -190,8 +190,8 @@ def recertify(
 ) -> CertificationResult:
     """Returns the certificates of a result at another alpha, or against another probability.
 
-    The votes are the same, so that nothing is sampled. Settings are to be chosen for their own
-    sake: those picked for the certificates they give prove less than they say.
+    The votes are the same, so that nothing is sampled. Choose the settings before you see the
+    certificates: settings that are picked for them prove less than they say.
 
     Args:
         result: `CertificationResult` of `lsrs_tf.certify` with `method="fixed"`.

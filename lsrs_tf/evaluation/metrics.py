@@ -46,10 +46,10 @@ def exact_certified_accuracy(radii: ArrayLike, correct: ArrayLike, at: float) ->
 def certified_accuracy_interval(
     radii: ArrayLike, correct: ArrayLike, at: float, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Returns the interval in which the certified accuracy on unlimited images of the kind lies.
+    """Returns a confidence interval of the certified accuracy on all images of this kind.
 
-    The two-sided Clopper-Pearson interval of the binomial law: what is left of the choice of the
-    test images. It says nothing about any one certificate.
+    The two-sided Clopper-Pearson interval of the binomial law. It is about the choice of the test
+    images, and says nothing about any one certificate.
 
     Args:
         radii: float array [images], certified L2 radii.
@@ -76,7 +76,7 @@ def average_certified_radius(radii: ArrayLike, correct: ArrayLike) -> float:
     """Returns the ACR: the mean over all images of the radius, or 0 where the class is wrong.
 
     Source: Zhai et al., "MACER" (2020); LS-RS paper, section 4. Alone it is a poor metric, because
-    a few large radii can outweigh many images; report certified accuracy beside it.
+    a few large radii can outweigh many images; report certified accuracy as well.
 
     Args:
         radii: float array [images], certified L2 radii.

@@ -42,7 +42,7 @@ class LatentSmoothingModel(keras.Model):
     """A classifier that is smoothed in its latent space (LS-RS paper, section 2.1).
 
     The encoder maps an image to a latent, Gaussian noise is added to the latent, and the head
-    classifies it. Under training the noise is drawn anew for every image and step. In inference
+    classifies it. In training, fresh noise is drawn for every image and step. In inference
     (`predict`, `evaluate`, calls with `training=False`) there is no noise: that is the base
     classifier, without any guarantee. Labels with a guarantee come from `lsrs_tf.certify` and
     `lsrs_tf.predict`.
@@ -50,10 +50,10 @@ class LatentSmoothingModel(keras.Model):
     With an identity as encoder this is input space randomized smoothing (Cohen et al. 2019).
 
     What Keras exports (`model.export`, `tf.lite.TFLiteConverter.from_keras_model`) is the base
-    classifier as well: logits without noise, and without any certificate. `python -m export` writes
-    a SavedModel that certifies. TensorFlow Lite cannot solve linear systems, as transforms of
-    `OrthogonalConv2D` and `OrthogonalDense` do: convert the frozen encoder with the head instead,
-    with `tf.lite.OpsSet.SELECT_TF_OPS` among its operations:
+    classifier as well: logits without noise, and without any certificate. The command
+    `experiments.export` writes a SavedModel that certifies. TensorFlow Lite cannot solve linear
+    systems, as transforms of `OrthogonalConv2D` and `OrthogonalDense` do: convert the frozen
+    encoder with the head instead, with `tf.lite.OpsSet.SELECT_TF_OPS` among its operations:
 
         images = keras.Input(model.encoder.input_shape[1:])
         latents = keras.ops.cast(model.freeze_encoder()(images), "float32")
@@ -261,7 +261,7 @@ def fingerprint(model: keras.Model) -> str:
     """
     digest = hashlib.sha256()
     config = keras.saving.serialize_keras_object(model)
-    # The compiled optimizer is no part of what the model computes.
+    # The compiled optimizer is not part of what the model computes.
     config = {name: config[name] for name in ("module", "class_name", "config")}
     digest.update(json.dumps(config, sort_keys=True, default=str).encode())
     for weight in model.weights:

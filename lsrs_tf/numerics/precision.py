@@ -52,7 +52,7 @@ def constant_matmul(matrix, values):
 
 
 def tf32_is_possible(dtype):
-    """Returns whether products of this dtype may be rounded to TF32: float32 beside a GPU."""
+    """Returns whether products of this dtype may be rounded to TF32: float32 where a GPU is."""
     return dtype == tf.float32 and bool(tf.config.list_physical_devices("GPU"))
 
 

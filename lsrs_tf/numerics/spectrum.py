@@ -90,7 +90,7 @@ def apply_pointwise(images, spectrum):
 def apply_spectrum_by_columns(images, filters, columns_of_spectrum, weights):
     """Does the same as `apply_spectrum` with one column of the spectrum in memory at a time.
 
-    Gradients evaluate each column anew, so that training needs no more memory for it either.
+    Gradients evaluate each column again, so that training needs no more memory for it either.
 
     Args:
         images: real tensor [batch, height, width, channels].

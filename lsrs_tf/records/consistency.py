@@ -35,7 +35,7 @@ NEEDED = frozenset({"n", "alpha", "sigma", "lipschitz", *schema.VOTE_COLUMNS})
 # standard deviation and to itself: another SciPy rounds differently, by about 1e-13.
 _P_TOLERANCE = 1e-9
 _RADIUS_TOLERANCE = 1e-8
-# Nobody asks more of sequential tests, whose boundaries are computed here.
+# Larger sequential tests are not checked: their boundaries are computed here.
 _MOST_SEQUENTIAL, _LEAST_ALPHA = 10**7, 1e-100
 
 
@@ -213,7 +213,7 @@ def _check_target_radii(claim: _Claim) -> None:
         )
     if samples not in sequential_looks(claim.n):
         raise ValueError(
-            f"{samples} samples after those of selection are no number at which its tests decide"
+            f"{samples} samples after those of selection are not a number at which its tests decide"
         )
     check_votes(claim.counts, samples)
     needed = tuple(map(claim.scale.probability_needed, targets))

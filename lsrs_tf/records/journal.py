@@ -128,7 +128,8 @@ class Journal:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise FileExistsError(
-                f"Another process is writing to {self._path}. Wait for it, or write elsewhere."
+                f"Another process is writing to {self._path}. Wait for it, or give another "
+                "--outfile."
             ) from error
         if os.fstat(opened.fileno()).st_ino != self._path.stat().st_ino:
             raise FileExistsError(
@@ -184,7 +185,7 @@ class Journal:
         if content.startswith(GZIP):
             return FileExistsError(
                 f"{self._path} is compressed, and rows cannot be appended to it. Decompress it "
-                "(gunzip), or write elsewhere."
+                "(gunzip), or give another --outfile."
             )
         first = content.splitlines()[0].decode("utf-8-sig", errors="replace")
         found = [name.strip() for name in first.split("\t")]
@@ -193,7 +194,7 @@ class Journal:
         return FileExistsError(
             f"{self._path} is another kind of file, or has other columns (it has "
             f"{', '.join(others) or 'none'} in addition to those expected, and lacks "
-            f"{', '.join(missing) or 'none'}). Write elsewhere, or remove the file."
+            f"{', '.join(missing) or 'none'}). Give another --outfile, or remove the file."
         )
 
     def _check_settings(self, records: Iterable[Record]) -> None:
@@ -211,7 +212,8 @@ class Journal:
             if changed:
                 raise FileExistsError(
                     f"{self._path} was begun with other settings ({'; '.join(changed)}). Mixing "
-                    "them would make the results meaningless: write elsewhere, or remove the file."
+                    "them would make the results meaningless. Give another --outfile, or remove "
+                    "the file."
                 )
 
     def _about_half_a_row(self, half: str, header: tuple[str, ...]) -> str:
@@ -219,7 +221,7 @@ class Journal:
         # The last cell may itself be cut off.
         image = f"image {cells[place].strip()}" if place + 1 < len(cells) else "its image"
         return (
-            f"The last row of {self._path} was written by half, and is dropped; {image} will be "
+            f"The last row of {self._path} is incomplete, and is dropped; {image} will be "
             "certified again."
         )
 

@@ -20,7 +20,7 @@ from lsrs_tf.records.schema import Record, is_correct
 
 IN_A_FOLDER = "certified.tsv"
 GZIP = b"\x1f\x8b"
-_CORRECT = "Correct the line, or ask whoever wrote the file."
+_CORRECT = "Correct the line, or ask the author of the file."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _decoded(content: bytes, path: pathlib.Path) -> str:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error) as error:
             raise ValueError(
-                f"{path} cannot be decompressed ({error}). Get the file anew."
+                f"{path} cannot be decompressed ({error}). Get the file again."
             ) from error
     try:
         return content.decode("utf-8-sig")

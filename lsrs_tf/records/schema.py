@@ -2,7 +2,7 @@
 
 The first six are those of Cohen et al. (2019) and of everyone since: index, label, prediction
 (-1 abstains), radius, correct (0 or 1), time. Settings are what all rows of a file agree on;
-results belong to the image. Other people's files may hold further columns, in any order.
+results belong to the image. Files of other packages may hold further columns, in any order.
 """
 
 import dataclasses

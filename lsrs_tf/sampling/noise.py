@@ -15,7 +15,7 @@ _TAIL_BITS = 52
 # Relative error of TensorFlow's ndtri in float64 and of the products after it; they are accurate to
 # a few 1e-16. (XLA's ndtri is not; draws are not compiled.)
 _QUANTILE_ERROR = 2e-14
-# The change of a quantile over half an interval, beside that at the density in its middle: 1.1
+# The change of a quantile over half an interval, relative to that at the density in its middle: 1.1
 # would do.
 _WIDENING = 4.0
 # Integers below this have intervals of tail probabilities that are too wide to bound.
@@ -85,9 +85,9 @@ class ExactNoise:
     point of the grid, with an allowance for the error of ndtri. From the middle t of the interval
     to its ends the quantile x changes by at most 1.1 2^-54 / (t max(x, 0.48)), because the density
     is at least t max(x, 0.48) (Mills' ratio for x > 0.48; its value at 0.48 for smaller x) and
-    changes little over an interval that is short beside t; four times as much is allowed for. A
-    sample with any ambiguous value counts for no class, so that the votes counted are at most those
-    of the exact law.
+    changes little over an interval that is short compared with t; four times as much is allowed
+    for. A sample with any ambiguous value counts for no class, so that the votes counted are at
+    most those of the exact law.
 
     An image x has the latent z = clip(round(E(x))), with E(x) the encoder as computed, off by at
     most e' (`LipschitzReport.rounding_error`). Clipping to what float32 holds is a projection and

@@ -10,7 +10,7 @@ of Voracek, "Treatment of Statistical Estimation Problems in Randomized Smoothin
 Robustness" (2024), but truncated to p > p0 and calibrated to the looks; the recursion is that of
 Armitage, McPherson and Rowe, "Repeated significance tests on accumulating data" (1969).
 
-More hits never harm: with one path of hits nowhere below another, the upper one has not given up
+More hits never hurt: with one path of hits nowhere below another, the upper one has not given up
 where the lower one certifies. The probability of certifying therefore grows with p, and is
 largest under the null hypothesis at p0 itself, where it is calibrated.
 """

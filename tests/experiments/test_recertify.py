@@ -37,7 +37,7 @@ def test_rows_are_those_of_certifying_at_that_alpha(tmp_path):
         place = rows[0][0].index(f"recertified_from_{name}")
         assert {row.pop(place) for row in rows[0]} == {f"recertified_from_{name}", origin}
     assert [row[:5] + row[6:] for row in rows[0]] == [row[:5] + row[6:] for row in rows[1]]
-    # Nobody goes on with it as if it were the outcome of certifying.
+    # It is not taken for a file of certificates to go on with.
     with pytest.raises(FileExistsError, match="other columns"):
         _certify(model, tmp_path / "again.tsv", 0.2)
     with pytest.raises(FileExistsError, match="exists already"):

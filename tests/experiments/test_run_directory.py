@@ -12,7 +12,7 @@ def test_same_settings_claim_a_folder_again(tmp_path):
 
 def test_other_settings_are_refused(tmp_path):
     RunDirectory(tmp_path).claim({"sigma": 0.25, "epochs": 2})
-    # Nothing has been trained yet: a mistyped flag can be mended.
+    # Nothing has been trained yet: a mistyped flag can be fixed.
     RunDirectory(tmp_path).claim({"sigma": 0.25, "epochs": 3})
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(FileExistsError, match=r"sigma: 0\.25 before, 0\.5 now"):

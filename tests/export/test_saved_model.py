@@ -142,7 +142,7 @@ def test_export_with_xla_compiles_the_passes_of_the_head_and_says_so(model, imag
     compose = (version.parent / "compose.yaml").read_text()
     assert "--xla_cpu_compilation_enabled=true" in compose
     # A stock server must not come upon it.
-    with pytest.raises(ValueError, match="needs XLA, and the new one is without it"):
+    with pytest.raises(ValueError, match="needs XLA, and the new one does not need it"):
         export_saved_model(model, version.parent, **SETTINGS)
 
 

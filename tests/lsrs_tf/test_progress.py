@@ -22,7 +22,7 @@ def test_a_terminal_gets_a_bar(capsys, monkeypatch):
     assert "\r" in capsys.readouterr().err
 
 
-def test_nothing_is_shown_where_nobody_asks(capsys):
+def test_nothing_is_shown_unless_it_is_asked_for(capsys):
     assert list(progress.progress(range(3), desc="count", shown=False)) == [0, 1, 2]
     assert capsys.readouterr().err == ""
 

@@ -26,7 +26,7 @@ def _batch_normalization(layer, input_shape):
     if smallest <= 0:
         raise ValueError(
             f"Layer '{layer.name}' (BatchNormalization) has a variance of {np.min(variance)} and "
-            f"an epsilon of {layer.epsilon}, which leave nothing to divide by."
+            f"an epsilon of {layer.epsilon}, whose sum must be above 0."
         )
     gamma = float64(layer.gamma) if layer.scale else 1.0
     factors = gamma / np.sqrt(variance + epsilon)

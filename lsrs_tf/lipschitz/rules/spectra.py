@@ -140,7 +140,7 @@ def _recomputed(layer, bound, smallest):
     distance = 1 - smallest**2
     if not distance <= 1e-11:
         raise ValueError(
-            f"The transform of layer '{layer.name}' is too ill-conditioned to be evaluated anew "
+            f"The transform of layer '{layer.name}' is too ill-conditioned to be evaluated again "
             f"for every image, as large spectra are: it is {distance:.2g} from orthogonal. Its "
             "gain or its weights are too large; load weights from before training diverged."
         )

@@ -159,7 +159,7 @@ def test_sequential_row_must_follow_from_its_votes():
 
 def test_sequential_row_ends_at_a_look():
     for samples in (389, 391, 10, 0, 1030):
-        _refused(_row(0.5, "0,0", samples), "no number at which its tests decide")
+        _refused(_row(0.5, "0,0", samples), "not a number at which its tests decide")
     _refused(_row(0.5, "1,380", 390), "votes .* cannot come from 380 samples")
 
 

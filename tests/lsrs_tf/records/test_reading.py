@@ -184,7 +184,7 @@ def test_damaged_line_is_named(tmp_path, line, message, before):
     ) as error:
         _read(tmp_path / "file", text)
     assert len(str(error.value)) < 1_000
-    # Nobody certifies again what others have certified.
+    # What others have certified is not certified again.
     assert "certified again" not in str(error.value)
 
 
