@@ -8,6 +8,7 @@ import numpy as np
 from lsrs_tf import layers
 from lsrs_tf.lipschitz.evaluation import (
     Evaluation,
+    absolute_norm_of_kernel,
     absolute_norm_of_matrices,
     added,
     chained,
@@ -19,6 +20,7 @@ from lsrs_tf.lipschitz.layer_bound import BOUNDED, LayerBound
 from lsrs_tf.lipschitz.layer_properties import float64, number_of_values
 from lsrs_tf.lipschitz.registry import bound_rule
 from lsrs_tf.lipschitz.rules.spectra import (
+    NEARLY_ORTHOGONAL,
     SPECTRUM_ROUNDINGS,
     MeasuredSpectrum,
     evaluation_of_spectrum,
@@ -38,21 +40,77 @@ def _sdp_lipschitz_convolution(layer, input_shape):
     scale = 1 / np.sqrt(diagonal)
     # Root, quotient and product, and those in T, are each off by a few units in the last place.
     rounding = rounding_of_spectrum(kernel * scale)
-    spectrum = MeasuredSpectrum()
-    columns = spectrum.measured(spectrum_of_columns(layer), scale[:, np.newaxis])
-    norm, _ = spectral_norm.of_many(columns, rounding)
+    norm, absolute_norm, method = _norms(layer, kernel, diagonal, rounding)
     _, height, width, _ = layer.downsampling.compute_output_shape(input_shape)
     there, back = (
         dataclasses.replace(convolution, relative=convolution.relative + rounding)
         for convolution in (
-            evaluation_of_spectrum(
-                layer.is_pointwise, (height, width, *sizes), norm, spectrum.absolute_norm
-            )
+            evaluation_of_spectrum(layer.is_pointwise, (height, width, *sizes), norm, absolute_norm)
             for sizes in (kernel.shape[2:], kernel.shape[:1:-1])
         )
     )
     bias = float64(layer.bias) if layer.use_bias else None
-    return _residual(norm, (there, back), (height * width, scale, bias), "all frequencies")
+    return _residual(norm, (there, back), (height * width, scale, bias), method)
+
+
+def _norms(layer, kernel, diagonal, rounding):
+    """Returns bounds of the norm of V and of its absolute values, and what was looked at."""
+    scale = 1 / np.sqrt(diagonal)
+    if layer.spectrum_is_large("float64"):
+        # By the kernel alone: there are too many frequencies to look at, and T dominates them all.
+        norm = root_of_dominance(kernel, diagonal, float64(layer.log_q))
+        if norm <= 1 + NEARLY_ORTHOGONAL:
+            norm = round_up(norm + rounding)
+            # At any frequency the Frobenius norm is at most that of as many singular values.
+            absolute_norm = math.sqrt(2) * min(
+                math.sqrt(min(kernel.shape[2:])) * norm,
+                absolute_norm_of_kernel(kernel * scale, 1),
+            )
+            return norm, absolute_norm * (1 + 1e-9), "by its kernel"
+    spectrum = MeasuredSpectrum()
+    columns = spectrum.measured(spectrum_of_columns(layer), scale[:, np.newaxis])
+    norm, _ = spectral_norm.of_many(columns, rounding)
+    return norm, spectrum.absolute_norm, "all frequencies"
+
+
+def root_of_dominance(kernel, diagonal, log_q):
+    """Bounds the norm of T^-1/2 W at all frequencies, for images of any size, by Schur's test.
+
+    For any p > 0 the largest eigenvalue of T^-1 WW* is at most the largest of
+    sum_j |WW*|_ij p_j / (p_i T_i), where the absolute values of all shifts may be added.
+
+    Args:
+        kernel: float64 array [kernel_height, kernel_width, channels, hidden channels].
+        diagonal: float64 array [hidden channels], of T.
+        log_q: float64 array [hidden channels]; p is its exponential.
+
+    Returns:
+        float, infinity where numbers are too large.
+    """
+    rows, columns, _, hidden = kernel.shape
+    terms = kernel.size // hidden
+    sums = np.zeros((hidden, hidden))
+    p = np.exp(np.clip(log_q, -300, 300))
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        for row in range(1 - rows, rows):
+            for column in range(1 - columns, columns):
+                first, second = (
+                    kernel[_overlap(down, rows), _overlap(right, columns)].reshape(-1, hidden)
+                    for down, right in ((row, column), (-row, -column))
+                )
+                sums += np.abs(first.T @ second)
+        norms = np.linalg.norm(kernel.reshape(-1, hidden), axis=0)
+        shifts = (2 * rows - 1) * (2 * columns - 1)
+        # Each sum of products is off by less than this, by Cauchy and Schwarz.
+        slack = 2 * shifts * gamma(terms + 8) * np.outer(norms, norms)
+        whole = (sums * (1 + gamma(shifts + 8)) + slack) @ p / (p * diagonal)
+        largest = float(np.max(whole)) * (1 + gamma(hidden + 16))
+    return round_up(math.sqrt(largest)) if math.isfinite(largest) else math.inf
+
+
+def _overlap(shift, size):
+    """Returns what of a range lies in the range that is shifted."""
+    return slice(max(shift, 0), size + min(shift, 0))
 
 
 @bound_rule(layers.SDPLipschitzDense)
