@@ -9,9 +9,10 @@ from lsrs_tf.numerics.cayley import cayley_matrix
 class OrthogonalDense(LipschitzDense):
     """Dense layer whose every singular value is 1, up to rounding.
 
-    The Cayley transform of `OrthogonalConv2D` on one real matrix. With at least as many outputs as
-    inputs the layer keeps all norms; with fewer it is an orthogonal projection and can only
-    contract. Either way its Lipschitz constant is 1. Only the direction of the kernel matters.
+    Source: Trockman and Kolter, "Orthogonalizing Convolutional Layers with the Cayley Transform"
+    (2021), section 3: the transform of `OrthogonalConv2D` on one real matrix. With at least as many
+    outputs as inputs the layer keeps all norms; with fewer it is an orthogonal projection and can
+    only contract. Either way its Lipschitz constant is 1. Only the direction of the kernel matters.
 
     Arguments, shapes and errors are those of `LipschitzDense`.
 

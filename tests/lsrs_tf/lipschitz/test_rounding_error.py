@@ -55,6 +55,14 @@ KINDS = {
         layers.SDPLipschitzDense(40, hidden_units=5),
         layers.SDPLipschitzDense(3),
     ],
+    "spectral": lambda: [layers.SpectralNormalizedConv2D(3, 2), layers.GroupSort(3)],
+    "bjorck": lambda: [layers.BjorckConv2D(3, 3), layers.BjorckConv2D(2, 1)],
+    "matrices": lambda: [
+        Layers.Flatten(),
+        layers.SpectralDense(6),
+        layers.BjorckDense(4),
+        layers.ExponentialDense(5),
+    ],
     "residual": lambda: [
         layers.ConvexResidual(
             keras.Sequential([keras.Input(SHAPE), Layers.Conv2D(2, 3, padding="same")])
