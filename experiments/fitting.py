@@ -19,7 +19,7 @@ _SIZES = {
     "convnet": ("width",),
     "resnet18": ("width",),
     "wide_resnet34": ("widen_factor",),
-    **dict.fromkeys(_BACKBONES, ("width", "depth", "dense_depth", "head_units")),
+    **dict.fromkeys(_BACKBONES, ("width", "depth", "dense_depth", "head_units", "orthogonal_head")),
 }
 
 

@@ -50,6 +50,12 @@ flags.DEFINE_multi_integer(
     "Empty for a linear head.",
     lower_bound=1,
 )
+flags.DEFINE_boolean(
+    "orthogonal_head",
+    None,
+    "Orthonormal rows in the last layer of fars_tiny or fars_small, as --loss=offset_crossentropy "
+    "needs; by default a dense layer.",
+)
 flags.DEFINE_integer("widen_factor", None, "Widening of wide_resnet34.", lower_bound=1)
 flags.DEFINE_enum(
     "parametrization",
@@ -93,7 +99,7 @@ flags.mark_flags_as_required(["dataset", "model", "sigma", "epochs", "output_dir
 # Settings that folders of earlier versions lack, and what they were.
 _DEFAULTS = {"learning_rate_schedule": "step", **loss_flags.DEFAULTS}
 # What sizes a model, in addition to its number of orthogonal layers.
-_SIZES = ("width", "widen_factor", "depth", "dense_depth", "head_units")
+_SIZES = ("width", "widen_factor", "depth", "dense_depth", "head_units", "orthogonal_head")
 # What decides the trained weights; a folder holds one run of these.
 _SETTINGS = (
     "dataset",

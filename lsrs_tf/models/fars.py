@@ -22,6 +22,7 @@ def fars(
     pool_size: int = 4,
     embedding: int | None = None,
     head_units: Sequence[int] = (),
+    orthogonal_head: bool = False,
     num_classes: int = 10,
     input_shape: tuple[int, int, int] = (32, 32, 3),
     sigma: float = 0.25,
@@ -47,6 +48,8 @@ def fars(
         pool_size: int, height and width of the windows of each of the two poolings.
         embedding: int, size of the embedding, or None for none.
         head_units: ints, hidden layers of the head, each with a ReLU.
+        orthogonal_head: bool, whether the last layer has orthonormal rows, as losses with an offset
+            need: margins are then distances in the latent, times sqrt(2).
         num_classes: int.
         input_shape: image shape `(height, width, channels)`; strides and both poolings together
             must divide the height and width.
@@ -90,16 +93,20 @@ def fars(
         values = layers.OrthogonalDense(embedding, name="embedding")(values)
     encoder = keras.Model(images, values, name="encoder")
     return LatentSmoothingModel(
-        encoder, _head(encoder.output_shape[1:], head_units, num_classes), sigma, name=name
+        encoder,
+        _head(encoder.output_shape[1:], head_units, num_classes, orthogonal_head),
+        sigma,
+        name=name,
     )
 
 
-def _head(latent_shape, head_units, num_classes):
+def _head(latent_shape, head_units, num_classes, orthogonal):
     latents = values = keras.Input(latent_shape, name="latents")
     for index, units in enumerate(head_units):
         values = keras.layers.Dense(units, activation="relu", name=f"hidden{index + 1}")(values)
     # Logits stay float32 under mixed precision.
-    logits = keras.layers.Dense(num_classes, dtype="float32", name="logits")(values)
+    last = layers.OrthogonalDense if orthogonal else keras.layers.Dense
+    logits = last(num_classes, dtype="float32", name="logits")(values)
     return keras.Model(latents, logits, name="head")
 
 
@@ -110,6 +117,7 @@ def fars_small(
     depth: int = 20,
     dense_depth: int = 7,
     head_units: Sequence[int] = (),
+    orthogonal_head: bool = False,
     sigma: float = 0.25,
     parametrization: str = "cayley",
 ) -> LatentSmoothingModel:
@@ -127,6 +135,8 @@ def fars_small(
         depth: int, number of residual convolutions.
         dense_depth: int, number of dense residual layers.
         head_units: ints, hidden layers of the head, each with a ReLU.
+        orthogonal_head: bool, whether the last layer has orthonormal rows, as losses with an offset
+            need: margins are then distances in the latent, times sqrt(2).
         sigma: float, standard deviation of the noise in the latent.
         parametrization: str, the kind of the entry convolution, see `layers.convolution`.
 
@@ -143,6 +153,7 @@ def fars_small(
         dense_width=1024,
         embedding=768,
         head_units=head_units,
+        orthogonal_head=orthogonal_head,
         num_classes=num_classes,
         input_shape=input_shape,
         sigma=sigma,
@@ -158,6 +169,7 @@ def fars_tiny(
     depth: int = 4,
     dense_depth: int = 2,
     head_units: Sequence[int] = (),
+    orthogonal_head: bool = False,
     sigma: float = 0.25,
     parametrization: str = "cayley",
 ) -> LatentSmoothingModel:
@@ -174,6 +186,8 @@ def fars_tiny(
         depth: int, number of residual convolutions.
         dense_depth: int, number of dense residual layers.
         head_units: ints, hidden layers of the head, each with a ReLU.
+        orthogonal_head: bool, whether the last layer has orthonormal rows, as losses with an offset
+            need: margins are then distances in the latent, times sqrt(2).
         sigma: float, standard deviation of the noise in the latent.
         parametrization: str, the kind of the entry convolution, see `layers.convolution`.
 
@@ -198,6 +212,7 @@ def fars_tiny(
         strides=height // _TINY_SIZE,
         pool_size=2,
         head_units=head_units,
+        orthogonal_head=orthogonal_head,
         num_classes=num_classes,
         input_shape=input_shape,
         sigma=sigma,

@@ -91,7 +91,9 @@ def test_divergence_is_an_error_and_leaves_no_checkpoint(tmp_path):
 
 @pytest.mark.parametrize("schedule", [fitting.cosine_decay, fitting.one_cycle])
 def test_schedules_go_on_where_a_saved_training_stopped(tmp_path, schedule):
-    model = fitting.build_model("convnet", 0, 4, None, 10, (8, 8, 1), 0.25, "cayley")
+    model = fitting.build_model(
+        "convnet", {"orthogonal_layers": 0, "width": 4}, 10, (8, 8, 1), 0.25, "cayley"
+    )
     model.compile(
         keras.optimizers.SGD(schedule(0.1, 10)),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -4,6 +4,7 @@ import pytest
 
 import lsrs_tf
 from lsrs_tf import layers, models
+from lsrs_tf.models.base_classifier import BaseClassifier
 from lsrs_tf.models.freezing import freeze_encoder
 
 
@@ -119,3 +120,10 @@ def test_runs_under_mixed_precision():
 def test_sizes_that_do_not_fit_are_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_orthogonal_head_keeps_distances_of_classes():
+    model = _small(orthogonal_head=True)
+    classifier = BaseClassifier(model)
+    pairs = classifier.margin_scale.pair_lipschitz[~np.eye(4, dtype=bool)]
+    np.testing.assert_allclose(pairs, np.sqrt(2), rtol=1e-6)
