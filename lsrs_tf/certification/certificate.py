@@ -127,6 +127,13 @@ class SmoothedResult(CertificationResult):
             included.
         scale: `RadiusScale`, what made radii of probabilities: sigma, the bound of the encoder's
             Lipschitz constant, and by how much rounding has lowered the radii in the latent.
+
+    Examples:
+        >>> result = lsrs_tf.certify(model, images, n0=50, n=200, verbose=0)
+        >>> bool((result.counts.sum(axis=1) <= 200).all())
+        True
+        >>> result.scale.sigma
+        0.25
     """
 
     classifier: ClassVar[Classifier] = "smoothed"
@@ -178,6 +185,13 @@ class MarginResult(CertificationResult):
         margins: float64 [images], the logit of the label less that of the rival.
         scale: `MarginScale`, what made radii of margins: a Lipschitz bound of each difference of
             two logits, and by how much rounding has lowered the margins.
+
+    Examples:
+        >>> result = lsrs_tf.certify(model, images, method="margin", verbose=0)
+        >>> bool((result.logits.argmax(axis=1) == result.labels).all())
+        True
+        >>> bool((result.margins > 0).all())
+        True
     """
 
     classifier: ClassVar[Classifier] = "base"

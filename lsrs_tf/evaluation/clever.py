@@ -44,6 +44,13 @@ class CleverResult:
         maxima: int, maxima of each fit.
         gradients_per_maximum: int.
         seed: int.
+
+    Examples:
+        >>> result = lsrs_tf.clever(
+        ...     model, images, radius=1.0, maxima=10, gradients_per_maximum=8, verbose=0
+        ... )
+        >>> result.column
+        'CLEVER (estimate)'
     """
 
     # For tables and files: what is under it is not to be mixed with certified radii.

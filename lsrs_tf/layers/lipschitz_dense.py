@@ -26,6 +26,10 @@ class LipschitzDense(WeightedLayer):
 
     Raises:
         ValueError: if `units` is not a positive integer, or the last dimension is unknown.
+
+    Examples:
+        >>> isinstance(layers.SpectralDense(3), layers.LipschitzDense)
+        True
     """
 
     def __init__(

@@ -145,6 +145,11 @@ def fars_small(
 
     Raises:
         ValueError: if a size is invalid, or does not divide the image.
+
+    Examples:
+        >>> model = models.fars_small(input_shape=(32, 32, 3), width=4, depth=1, dense_depth=0)
+        >>> model.encoder.output_shape
+        (None, 768)
     """
     return fars(
         width,
@@ -196,6 +201,11 @@ def fars_tiny(
 
     Raises:
         ValueError: if a size is invalid, or the image is of another size.
+
+    Examples:
+        >>> model = models.fars_tiny(width=6, depth=1, dense_depth=0)
+        >>> model.encoder.output_shape
+        (None, 96)
     """
     height = input_shape[0]
     if input_shape[1] != height or height % _TINY_SIZE:
