@@ -12,14 +12,18 @@ from lsrs_tf import models
 # Architectures and the number of their layers, as the LS-RS paper counts them.
 _LAYERS = {"convnet": 4, "resnet18": 18, "wide_resnet34": 34}
 # Whose encoder is always the whole backbone, so that no layers are counted.
-_BACKBONES = ("fars_tiny", "fars_small")
+_BACKBONES = ("fars_tiny", "fars_small", "orthogonal_convnet")
 MODELS = (*_LAYERS, *_BACKBONES)
 # The flags that size each model, in addition to its number of orthogonal layers.
 _SIZES = {
     "convnet": ("width",),
     "resnet18": ("width",),
     "wide_resnet34": ("widen_factor",),
-    **dict.fromkeys(_BACKBONES, ("width", "depth", "dense_depth", "head_units", "orthogonal_head")),
+    **dict.fromkeys(
+        ("fars_tiny", "fars_small"),
+        ("width", "depth", "dense_depth", "head_units", "orthogonal_head"),
+    ),
+    "orthogonal_convnet": ("width", "depth"),
 }
 
 

@@ -1,6 +1,6 @@
 """Callbacks for Keras' `fit`."""
 
-from typing import Any
+from typing import Literal
 
 import keras
 import numpy as np
@@ -9,7 +9,12 @@ from numpy.typing import ArrayLike
 from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.certification.functions import certify
 from lsrs_tf.certification.images import Images, number_of_images
-from lsrs_tf.certification.settings import Settings, TargetRadii, checked_target_radii
+from lsrs_tf.certification.settings import (
+    Settings,
+    SettingsArguments,
+    TargetRadii,
+    checked_target_radii,
+)
 from lsrs_tf.evaluation import certified_accuracy
 from lsrs_tf.statistics.confidence import checked_count
 
@@ -26,6 +31,8 @@ class CertifiedAccuracy(keras.callbacks.Callback):
             report, in the same order.
         labels: int array [images], their true classes.
         radii: float or floats above 0, L2 radii in input space.
+        method: 'sequential', or 'margin' for the base classifier, whose head needs bounds then; it
+            takes no samples, and n, alpha and seed are not used.
         n: int, the most samples per image.
         alpha: float in (0, 1), probability that the certificate of one image is wrong.
         every_epochs: int, after how many epochs it reports again.
@@ -45,6 +52,7 @@ class CertifiedAccuracy(keras.callbacks.Callback):
         labels: ArrayLike,
         radii: TargetRadii,
         *,
+        method: Literal["sequential", "margin"] = "sequential",
         n: int = 1_000,
         alpha: float = 0.001,
         every_epochs: int = 1,
@@ -55,18 +63,15 @@ class CertifiedAccuracy(keras.callbacks.Callback):
         # Batches do not tell how many there are before they have been read.
         self._check_labels(number_of_images(images))
         self._radii = checked_target_radii(radii)
-        settings = Settings(
-            method="sequential", target_radii=self._radii, n=n, alpha=alpha, seed=seed
-        )
-        self._settings = {"n": settings.n, "alpha": settings.alpha, "seed": settings.seed}
+        self._settings: SettingsArguments = {"method": method}
+        if method != "margin":
+            self._settings.update(target_radii=self._radii, n=n, alpha=alpha, seed=seed)
+        Settings(**self._settings)  # pyright: ignore[reportArgumentType]
         self._every_epochs = checked_count(every_epochs, "every_epochs")
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Raises where a radius or the encoder could not be certified, before hours of training."""
-        Certifier(self.model, **self._certification())
-
-    def _certification(self) -> dict[str, Any]:
-        return {"method": "sequential", "target_radii": self._radii, **self._settings}
+        Certifier(self.model, **self._settings)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Certifies the images, and adds the accuracies to the logs."""
@@ -77,7 +82,7 @@ class CertifiedAccuracy(keras.callbacks.Callback):
         result = certify(
             self.model,
             self._images,
-            **self._certification(),
+            **self._settings,
             verbose=0,
         )
         self._check_labels(len(result.labels))

@@ -29,7 +29,7 @@ class Certificate:
     radius: float
 
     def columns(self) -> dict[str, object]:
-        """Returns what a row of a certification file says beside label and radius."""
+        """Returns what a row of a certification file says in addition to label and radius."""
         columns = dataclasses.asdict(self)
         del columns["label"], columns["radius"]
         return {"clean": columns.pop("clean_label"), **columns}

@@ -3,6 +3,7 @@
 from lsrs_tf.models.convnet import convnet
 from lsrs_tf.models.fars import fars, fars_small, fars_tiny
 from lsrs_tf.models.latent_smoothing import LatentSmoothingModel
+from lsrs_tf.models.orthogonal_convnet import orthogonal_convnet
 from lsrs_tf.models.resnet import resnet18, wide_resnet34
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "fars",
     "fars_small",
     "fars_tiny",
+    "orthogonal_convnet",
     "resnet18",
     "wide_resnet34",
 ]

@@ -178,15 +178,15 @@ def fars_tiny(
     sigma: float = 0.25,
     parametrization: str = "cayley",
 ) -> LatentSmoothingModel:
-    """Returns a network like `fars_small` that trains on two CPU cores, for 32 or 64 pixels.
+    """Returns a network like `fars_small` that trains on two CPU cores, for 8, 32 or 64 pixels.
 
     The entry convolution has strides that leave 16 x 16 pixels, each pooling has windows of 2, and
-    there is no embedding: the latent has 16 * width values.
+    there is no embedding: the latent has 16 * width values, or 4 * width for 8 x 8 pixels.
 
     Args:
         num_classes: int.
         input_shape: image shape `(height, width, channels)`, height and width equal, a multiple of
-            16.
+            16, or 8.
         width: int, channels of the convolutions.
         depth: int, number of residual convolutions.
         dense_depth: int, number of dense residual layers.
@@ -208,10 +208,10 @@ def fars_tiny(
         (None, 96)
     """
     height = input_shape[0]
-    if input_shape[1] != height or height % _TINY_SIZE:
+    if input_shape[1] != height or (height % _TINY_SIZE and height != _TINY_SIZE // 2):
         raise ValueError(
-            "A fars_tiny needs square images with sides that are a multiple of "
-            f"{_TINY_SIZE} pixels. Received: input_shape={tuple(input_shape)}"
+            f"A fars_tiny needs square images with sides of {_TINY_SIZE // 2} pixels, or a "
+            f"multiple of {_TINY_SIZE}. Received: input_shape={tuple(input_shape)}"
         )
     return fars(
         width,
@@ -219,7 +219,7 @@ def fars_tiny(
         dense_depth,
         dense_width=256,
         inner=2,
-        strides=height // _TINY_SIZE,
+        strides=max(1, height // _TINY_SIZE),
         pool_size=2,
         head_units=head_units,
         orthogonal_head=orthogonal_head,

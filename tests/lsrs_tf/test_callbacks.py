@@ -77,3 +77,15 @@ def test_images_without_an_end_are_refused_at_once():
     for given in (iter(images), tf.data.Dataset.from_tensor_slices(images).repeat()):
         with pytest.raises(ValueError, match="come to an end"):
             CertifiedAccuracy(given, labels, 0.1)
+
+
+def test_margins_are_reported_for_a_model_without_noise():
+    model = models.orthogonal_convnet(width=4, depth=1, num_classes=3, input_shape=(8, 8, 1))
+    model.compile("sgd", lsrs_tf.losses.OffsetCrossentropy(offset=0.5))
+    rng = np.random.default_rng(0)
+    images, labels = rng.uniform(size=(12, 8, 8, 1)).astype(np.float32), np.arange(12) % 3
+    report = CertifiedAccuracy(images, labels, [1e-4], method="margin")
+    history = model.fit(images, labels, epochs=1, verbose=0, callbacks=[report]).history
+    result = lsrs_tf.certify(model, images, method="margin", verbose=0)
+    expected = np.mean((result.labels == labels) & (result.radii > 1e-4))
+    assert history["certified_accuracy_0.0001"] == [expected]
