@@ -17,9 +17,9 @@ def orthogonal_convnet(
     """Returns a classifier of orthogonal layers throughout, to be certified by its margins.
 
     Three stages of `depth` convolutions with MaxMin, of 3 x 3 pixels where the image is as large;
-    the first of each halves height and width and doubles the channels. The head flattens, and has one hidden and one last layer, both
-    orthogonal. Where no layer has fewer outputs than inputs, small changes keep their size up to
-    the head: nothing is lost to a constant below 1.
+    the first of each halves height and width and doubles the channels. The head flattens, and has
+    one hidden and one last layer, both orthogonal. Where no layer has fewer outputs than inputs,
+    small changes keep their size up to the head: nothing is lost to a constant below 1.
 
     Sources: Trockman and Kolter, "Orthogonalizing Convolutional Layers with the Cayley Transform"
     (2021), for the layers; Anil, Lucas and Grosse, "Sorting out Lipschitz function approximation"
