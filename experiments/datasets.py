@@ -10,11 +10,13 @@ import sklearn.model_selection
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-NAMES = ("digits", "cifar10", "imagenette", "imagenet2012")
+NAMES = ("digits", "cifar10", "imagenette", "imagenette64", "imagenet2012")
 
 _FINGERPRINTED = 8
 _IMAGENET_SIZE = 224
 _IMAGENET_SHORT_SIDE = 256
+# Of small images as well, an eighth is left for random crops.
+_SMALL_SIZE, _SMALL_SHORT_SIDE = 64, 72
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +97,18 @@ def load(name, data_dir=None, download=False):
             data_dir,
             download,
         )
+    if name == "imagenette64":
+        return _from_tfds(
+            name,
+            "imagenette/320px-v2",
+            "validation",
+            (_SMALL_SIZE, _SMALL_SIZE, 3),
+            lambda image: _centre(_scale(_shrink(image)), _SMALL_SIZE),
+            _small_crop_and_flip,
+            data_dir,
+            download,
+            shrink=_shrink,
+        )
     if name == "imagenet2012":
         return _from_tfds(
             name,
@@ -138,7 +152,9 @@ def _digits():
     )
 
 
-def _from_tfds(name, tfds_name, test_split, shape, prepare, augment, data_dir, download):
+def _from_tfds(
+    name, tfds_name, test_split, shape, prepare, augment, data_dir, download, shrink=None
+):
     builder = tfds.builder(tfds_name, data_dir=data_dir)
     if not builder.is_prepared():
         if not download:
@@ -155,6 +171,11 @@ def _from_tfds(name, tfds_name, test_split, shape, prepare, augment, data_dir, d
 
     def training(batch_size, seed):
         train = builder.as_dataset(split="train", shuffle_files=True, as_supervised=True)
+        if shrink is not None:
+            # Once, before they are kept in memory.
+            train = train.map(
+                lambda image, label: (shrink(image), label), num_parallel_calls=tf.data.AUTOTUNE
+            )
         if small:
             train = train.cache()
         train = train.shuffle(min(num_train, 50_000 if small else 2_000), seed=seed)
@@ -208,11 +229,28 @@ def _resize(image, size):
 
 
 def _centre_crop(image):
-    image = _scale(image)
+    return _centre(_to_short_side(_scale(image), _IMAGENET_SHORT_SIDE), _IMAGENET_SIZE)
+
+
+def _to_short_side(image, short_side):
     size = tf.cast(tf.shape(image)[:2], tf.float32)
-    scale = _IMAGENET_SHORT_SIDE / tf.reduce_min(size)
-    image = _resize(image, tf.cast(tf.round(size * scale), tf.int32))
-    return tf.image.resize_with_crop_or_pad(image, _IMAGENET_SIZE, _IMAGENET_SIZE)
+    scale = short_side / tf.reduce_min(size)
+    return _resize(image, tf.cast(tf.round(size * scale), tf.int32))
+
+
+def _centre(image, size):
+    return tf.image.resize_with_crop_or_pad(image, size, size)
+
+
+def _shrink(image):
+    """Returns the centre of an image, small and with pixels of 8 bits, as ImageNet's are."""
+    small = _centre(_to_short_side(_scale(image), _SMALL_SHORT_SIDE), _SMALL_SHORT_SIDE)
+    return tf.cast(tf.round(255 * small), tf.uint8)
+
+
+def _small_crop_and_flip(image):
+    crop = tf.image.random_crop(_scale(image), (_SMALL_SIZE, _SMALL_SIZE, 3))
+    return tf.image.random_flip_left_right(crop)
 
 
 def _random_crop_and_flip(image):

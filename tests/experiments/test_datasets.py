@@ -89,6 +89,19 @@ def test_imagenette_has_one_size():
     assert image.shape == (224, 224, 3)
 
 
+@pytest.mark.skipif(not (DATA_DIR / "imagenette").is_dir(), reason="no Imagenette here")
+def test_small_imagenette_is_the_centre_of_the_same_images():
+    small, large = (datasets.load(name, str(DATA_DIR)) for name in ("imagenette64", "imagenette"))
+    assert (small.num_train, small.num_test) == (large.num_train, large.num_test)
+    image, label = next(small.test([1]).as_numpy_iterator())
+    assert image.shape == (64, 64, 3) and image.min() >= 0 and image.max() <= 1
+    other, other_label = next(large.test([1]).as_numpy_iterator())
+    assert label == other_label
+    # 64 of 72 and 224 of 256 pixels are nearly the same part of the image.
+    assert np.abs(tf.image.resize(other, (64, 64), antialias=True) - image).mean() < 0.03
+    np.testing.assert_array_equal(image * 255, np.round(image * 255))
+
+
 def test_fingerprint_is_that_of_the_prepared_images():
     data = datasets.load("digits")
     assert data.fingerprint() == datasets.load("digits").fingerprint()
