@@ -17,12 +17,12 @@ from lsrs_tf.certification.certificate import (
 )
 from lsrs_tf.certification.decisions import decisions
 from lsrs_tf.certification.images import Images, checked_image, each_image, number_of_images
+from lsrs_tf.certification.margin_certificates import margin_certificates
 from lsrs_tf.certification.sampled_image import SampledImage
 from lsrs_tf.certification.settings import Settings, SettingsArguments
 from lsrs_tf.models import LatentSmoothingModel
 from lsrs_tf.models.base_classifier import BaseClassifier
 from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
-from lsrs_tf.statistics.margin_scale import largest
 
 # A stage of at least so many passes is counted in one call, without other images.
 _LONG = 2
@@ -141,7 +141,7 @@ class Certifier:
     def warm_up(self) -> None:
         """Traces and compiles, so that the time of the first image is that of any other."""
         if isinstance(self._classifier, BaseClassifier):
-            self._classifier.logits(tf.zeros(self.image_shape))
+            self._classifier.batch_logits(tf.zeros([1, *self.image_shape]))
             return
         self.classifier.warm_up()
         if self.settings.method != "fixed":
@@ -198,7 +198,7 @@ class Certifier:
             (key, checked_image(image, self.image_shape, key)) for key, image in keys_and_images
         )
         if self.settings.method == "margin":
-            yield from self._by_margins(keys_and_images)
+            yield from margin_certificates(self.base_classifier, keys_and_images)
             return
         if self.settings.shared_noise:
             yield from self._in_groups(keys_and_images)
@@ -263,25 +263,6 @@ class Certifier:
         samples = sum(count for _, count in requests)
         for (entry, count), counts in zip(requests, votes, strict=True):
             entry.add(counts, count, seconds * count / samples)
-
-    def _by_margins(
-        self, waiting: Iterator[tuple[Key, NDArray[np.float32]]]
-    ) -> Iterator[tuple[Key, Certificate, float]]:
-        """Yields the certificates of the base classifier, in the order of the images."""
-        for key, image in waiting:
-            start = time.perf_counter()
-            logits = self.base_classifier.logits(image)
-            proof = self.base_classifier.margin_scale.proven(logits)
-            certificate = MarginCertificate(
-                label=proof.label,
-                clean_label=largest(logits),
-                radius=proof.radius,
-                logits=logits,
-                rival=proof.rival,
-                margin=proof.margin,
-                pair_lipschitz=proof.pair_lipschitz,
-            )
-            yield key, certificate, time.perf_counter() - start
 
     def _in_groups(
         self, waiting: Iterator[tuple[Key, NDArray[np.float32]]]

@@ -10,6 +10,7 @@ from lsrs_tf import layers
 from lsrs_tf.lipschitz import lipschitz_report
 from lsrs_tf.models.freezing import freeze_encoder
 from lsrs_tf.models.latent_smoothing import smoothed_parts
+from lsrs_tf.models.row_groups import evaluated_in_groups, rows_together
 from lsrs_tf.numerics.rounding import UNIT_ROUNDOFF, product, round_up
 from lsrs_tf.statistics.margin_scale import MarginScale
 
@@ -22,8 +23,9 @@ _NORMALIZED = ("softmax", "log_softmax", "sigmoid", "log_sigmoid", "hard_sigmoid
 class BaseClassifier:
     """Encoder and head of a model in one float64 network, without noise.
 
-    It is a snapshot: later training does not reach it. Every image is evaluated alone, so that its
-    logits are the same to the last bit whatever comes with it.
+    It is a snapshot: later training does not reach it. Images are evaluated in groups of a fixed
+    size, so that the logits of an image are the same to the last bit whatever comes with it; see
+    `lsrs_tf.models.row_groups`.
 
     The constant of the difference of two logits is the smaller of two bounds. sqrt(2) L, L being
     the constant of the network, always holds, because the rows of a difference have norm sqrt(2).
@@ -42,6 +44,7 @@ class BaseClassifier:
     Attributes:
         image_shape: tuple, (height, width, channels).
         num_classes: int.
+        rows_together: int, images that are evaluated together.
         network: the frozen network, a functional Keras model of float64.
         lipschitz_report: the `LipschitzReport` of the network, from pixels to logits.
         margin_scale: `MarginScale`.
@@ -77,17 +80,32 @@ class BaseClassifier:
             # Two images with pixels in [0, 1] are no further apart.
             largest_radius=math.sqrt(math.prod(self.image_shape)),
         )
+        self.rows_together = rows_together(self._logits_of_group, self.image_shape)
         self._logits = tf.function(self.logits_in_graph).get_concrete_function(
-            tf.TensorSpec(self.image_shape, tf.float32)
+            tf.TensorSpec([None, *self.image_shape], tf.float32)
         )
 
     def logits(self, image):
         """Returns the logits of one checked image [height, width, channels], float64 [classes]."""
-        return self._logits(tf.convert_to_tensor(image, tf.float32)).numpy()
+        return self.batch_logits(np.asarray(image)[np.newaxis])[0]
 
-    def logits_in_graph(self, image):
-        """Returns the float64 logits [classes] of one image, a tensor of `image_shape`."""
-        return self.network(tf.cast(image, tf.float64)[tf.newaxis], training=False)[0]
+    def batch_logits(self, images):
+        """Returns the logits of checked images [batch, height, width, channels].
+
+        Returns:
+            float64 array [batch, classes]; each row is what `logits` gives, to the last bit.
+        """
+        return self._logits(tf.convert_to_tensor(images, tf.float32)).numpy()
+
+    def logits_in_graph(self, images):
+        """Returns the float64 logits [batch, classes] of images, a tensor [batch, *image_shape]."""
+        images = tf.ensure_shape(images, [None, *self.image_shape])
+        return evaluated_in_groups(
+            self._logits_of_group, images, self.rows_together, self.num_classes
+        )
+
+    def _logits_of_group(self, images):
+        return self.network(tf.cast(images, tf.float64), training=False)
 
     def _pair_bounds(self, encoder, head):
         """Returns the bounds of all differences of two logits, float64 [classes, classes]."""

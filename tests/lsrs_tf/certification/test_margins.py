@@ -112,3 +112,16 @@ def test_each_kind_of_certifier_names_the_other():
         lsrs_tf.Certifier(model, method="margin").classifier  # noqa: B018
     with pytest.raises(ValueError, match="method='fixed' certifies its smoothed"):
         lsrs_tf.Certifier(model, sigma=0.5).base_classifier  # noqa: B018
+
+
+def test_images_before_an_invalid_one_are_certified():
+    # Images are evaluated in groups of four.
+    images = [*_images(6), np.full_like(_images(1)[0], np.nan), *_images(1)]
+    model = _linear_model(np.eye(16, 3, dtype=np.float32), np.zeros(3, np.float32))
+    certifier = lsrs_tf.Certifier(model, method="margin")
+    certificates = certifier.certify_each(images)
+    found = [next(certificates) for _ in range(6)]
+    expected = lsrs_tf.certify(model, np.stack(images[:6]), method="margin", verbose=0)
+    np.testing.assert_array_equal([entry.radius for entry in found], expected.radii)
+    with pytest.raises(ValueError, match="6"):
+        next(certificates)
