@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # A difference, its distance from the loss and a quotient: three roundings, and far more.
-_ROUNDING = 1e-15
+ROUNDING = 1e-15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,10 +132,10 @@ class MarginScale:
             margin: float, difference of two logits, as computed.
             pair_lipschitz: float, bound of the Lipschitz constant of that difference.
         """
-        lowered = (margin * (1 - _ROUNDING) - self.loss * (1 + _ROUNDING)) * (1 - _ROUNDING)
+        lowered = (margin * (1 - ROUNDING) - self.loss * (1 + ROUNDING)) * (1 - ROUNDING)
         if not lowered > 0:
             return 0.0
         # A quotient that overflows is far beyond the largest radius.
         with np.errstate(over="ignore"):
-            quotient = float(np.float64(lowered) / pair_lipschitz) * (1 - _ROUNDING)
+            quotient = float(np.float64(lowered) / pair_lipschitz) * (1 - ROUNDING)
         return min(quotient, math.nextafter(self.largest_radius, 0.0))
