@@ -6,11 +6,37 @@ import tensorflow as tf
 from export.radius_tests import RadiusTests
 from export.saved_model import export_saved_model
 from export.signatures import Signatures
-from lsrs_tf import models
+from lsrs_tf import layers, models
 from lsrs_tf.certification.certifier import Certifier
 
 ABOUT = {"dataset": "digits", "class_names": ["a", "b", "c"], "measured": {"images": 5}}
 SETTINGS = {"n0": 20, "n": 500, "alpha": 0.01}
+
+
+def margin_model(parametrization="cayley"):
+    """Returns a model without noise, whose head has bounds."""
+    keras.utils.set_random_seed(1)
+    convolution = layers.convolution(parametrization)
+    encoder = keras.Sequential(
+        [keras.Input((8, 8, 1)), convolution(4, 3, strides=2), layers.GroupSort(2)]
+    )
+    head = keras.Sequential(
+        [
+            keras.Input(encoder.output_shape[1:]),
+            convolution(16, 3),
+            layers.GroupSort(2),
+            keras.layers.Flatten(),
+            layers.OrthogonalDense(32),
+            layers.GroupSort(2),
+            keras.layers.Dense(3, name="logits"),
+        ]
+    )
+    return models.LatentSmoothingModel(encoder, head, 0.0)
+
+
+@pytest.fixture(scope="session")
+def base_model():
+    return margin_model()
 
 
 @pytest.fixture(scope="session")
