@@ -11,14 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from export import session_program
+from export.graph_margins import SMALLEST_RADIUS
 from export.saved_model_file import read_functions
 from export.signatures import Signatures
 from lsrs_tf.certification.certifier import Certifier
+from lsrs_tf.models.base_classifier import BaseClassifier
 from lsrs_tf.sampling import random_streams
 from lsrs_tf.statistics import confidence
 
 _ROWS, _SAMPLES, _ALPHA = 2, 300, 0.01
 _MANY = 10_000
+_MARGIN_ROWS = 6
 
 
 def refuse_compiled_functions(version: pathlib.Path) -> None:
@@ -109,6 +112,37 @@ def check_export(version: pathlib.Path, certifier: Certifier, signatures: Signat
     _same("logits", answers["predict_clean"]["logits"][:-1], answers["classify"]["logits"])
     for name in ("certify_with", "certify", "certify_at", "predict_smoothed", "predict_clean"):
         _same(f"answers of {name} to a refused row", answers[name]["label"][-1], -1)
+
+
+def check_margins(version: pathlib.Path, classifier: BaseClassifier) -> None:
+    """Loads an export as the server does, and compares its margins with those of this process.
+
+    Args:
+        version: folder of the SavedModel.
+        classifier: the `BaseClassifier` it was made of.
+
+    Raises:
+        ArithmeticError: if a bit of an answer differs.
+        RuntimeError: if it cannot be loaded, or the signature fails.
+    """
+    rng = np.random.default_rng(0)
+    # More rows than are evaluated together, and of several contrasts.
+    images = rng.uniform(size=(_MARGIN_ROWS, *classifier.image_shape))
+    contrasts = np.linspace(0, 1, _MARGIN_ROWS).reshape(-1, 1, 1, 1)
+    images = (0.5 + contrasts * (images - 0.5)).astype(np.float32)
+    refused = images[:1].copy()
+    refused.flat[0] = np.nan
+    asked = {"certify_margin": {"images": np.concatenate([refused, images])}}
+    answers = ask(version, asked)["certify_margin"]
+    _same("answers of certify_margin to a refused row", answers["label"][0], -1)
+    for row, image in enumerate(images, 1):
+        proof = classifier.margin_scale.proven(classifier.logits(image))
+        radius = confidence.float32_below(proof.radius)
+        # What sessions flush to 0 abstains.
+        certain = radius >= SMALLEST_RADIUS
+        _same("labels", answers["label"][row], proof.label if certain else -1)
+        _same("radii", answers["radius"][row], radius if certain else 0)
+        _same("margins", answers["margin"][row], proof.margin if certain else 0)
 
 
 def _check_table(answers: Mapping[str, NDArray[Any]], certifier: Certifier) -> None:

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from export.saved_model_file import read_signatures
@@ -14,8 +15,10 @@ from export.signatures import Signatures
 from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.evaluation import markdown_table, rounded_down
 from lsrs_tf.models import LatentSmoothingModel
+from lsrs_tf.models.base_classifier import BaseClassifier
 from lsrs_tf.models.latent_smoothing import fingerprint
 from lsrs_tf.records.schema import UNKNOWN
+from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
 from lsrs_tf.version import __version__
 
 # What clients may rely on.
@@ -30,6 +33,7 @@ _SECTIONS = (
     "measured_with_other_settings",
     "input",
     "certificates",
+    "margin_certificates",
 )
 _UNITS = {
     "images": "pixels in [0, 1]",
@@ -44,34 +48,94 @@ _UNITS = {
     "samples": "noisy samples taken; 0 where the row was refused",
     "robust": "whether the label holds up to the radius",
     "logits": "without noise",
+    "margin": "logit of the label less that of the class that limits the radius; 0 if it abstains",
 }
 
 
 def write_model_card(
     version: pathlib.Path,
-    name: str,
     model: LatentSmoothingModel,
-    certifier: Certifier,
-    signatures: Signatures,
+    description: Mapping[str, Any],
     xla: bool,
     about: Mapping[str, Any],
+    name: str,
 ) -> None:
     """Writes the card of a version.
 
     Args:
         version: folder of the SavedModel.
-        name: str, the model's name on a server.
         model: the `LatentSmoothingModel`.
-        certifier: the `Certifier` it was made of.
-        signatures: the `Signatures` it was made of.
+        description: dict of what is served: `smoothed_description`, `margin_description`, or
+            both.
         xla: bool, whether passes of the head are compiled.
         about: dict of what else there is to tell, JSON values only.
+        name: str, the model's name on a server.
     """
     folder = version / "assets.extra"
     folder.mkdir(exist_ok=True)
-    card = _card(version, name, model, certifier, signatures, xla, about)
+    card = {
+        "name": name,
+        **about,
+        **description,
+        "signatures": {
+            signature: {"inputs": _tensors(tensors.inputs), "outputs": _tensors(tensors.outputs)}
+            for signature, tensors in sorted(read_signatures(version).items())
+        },
+        "needs_xla": xla,
+        "fingerprint": fingerprint(model),
+        "versions": {
+            "lsrs-tf": __version__,
+            **{package: importlib.metadata.version(package) for package in ("tensorflow", "keras")},
+        },
+    }
     (folder / "model_card.json").write_text(json.dumps(card, indent=2) + "\n")
     (folder / "model_card.md").write_text(_markdown(card))
+
+
+def smoothed_description(certifier: Certifier, signatures: Signatures) -> dict[str, Any]:
+    """Returns what the card tells of a smoothed classifier.
+
+    Args:
+        certifier: the `Certifier` of an export.
+        signatures: the `Signatures` of an export.
+    """
+    classifier = certifier.classifier
+    return {
+        **_input_and_classes(classifier),
+        "certificates": {
+            "sigma": classifier.radius_scale.sigma,
+            "n0": certifier.settings.n0,
+            "n": certifier.settings.n,
+            "alpha": certifier.settings.alpha,
+            "noise": classifier.noise.name,
+            "radius_loss_in_latent": classifier.radius_scale.loss,
+            "lipschitz_bound": classifier.radius_scale.lipschitz,
+            "lipschitz_method": _methods(classifier),
+            "norm": "L2",
+            "predict_n": signatures.predict_n,
+            "max_n": signatures.max_n,
+            "radii_of_certify_at": signatures.radii,
+        },
+    }
+
+
+def margin_description(classifier: BaseClassifier) -> dict[str, Any]:
+    """Returns what the card tells of a base classifier that is certified by margins."""
+    scale = classifier.margin_scale
+    others = ~np.eye(classifier.num_classes, dtype=bool)
+    return {
+        **_input_and_classes(classifier),
+        "margin_certificates": {
+            "classifier": "base: encoder and head in float64, without noise",
+            "certainty": "proofs, without samples and without alpha",
+            "norm": "L2",
+            "lipschitz_bound": classifier.lipschitz_report.bound,
+            "largest_lipschitz_bound_of_a_margin": float(scale.pair_lipschitz[others].max()),
+            "lipschitz_method": _methods(classifier),
+            "rounding_loss_of_a_margin": scale.loss,
+            "images_evaluated_together": classifier.rows_together,
+        },
+    }
 
 
 def read_model_card(version: pathlib.Path) -> dict[str, Any] | None:
@@ -104,60 +168,42 @@ def changes_from_version_before(version: pathlib.Path) -> list[str]:
     new = read_model_card(version)
     if old is None or new is None:
         return []
-    settings = [(old["certificates"], new["certificates"], name) for name in _PROMISED]
-    settings += [(old, new, name) for name in ("input", "classes")]
-    return [
+    changes = [
         f"{name.replace('_', ' ')} {one[name]}, now {other[name]}"
-        for one, other, name in settings
+        for one, other, name in _promises(old, new)
         if one[name] != other[name]
     ]
+    missing = sorted(set(old["signatures"]) - set(new["signatures"]))
+    if missing:
+        changes.append(f"signatures that are gone: {', '.join(missing)}")
+    answers = [card["signatures"]["serving_default"]["outputs"] for card in (old, new)]
+    if set(answers[0]) != set(answers[1]):
+        changes.append(f"serving_default with {_names(answers[0])}, now {_names(answers[1])}")
+    return changes
 
 
-def _card(
-    version: pathlib.Path,
-    name: str,
-    model: LatentSmoothingModel,
-    certifier: Certifier,
-    signatures: Signatures,
-    xla: bool,
-    about: Mapping[str, Any],
-) -> dict[str, Any]:
-    classifier = certifier.classifier
-    report = classifier.lipschitz_report
+def _promises(old, new):
+    promises = [(old, new, name) for name in ("input", "classes")]
+    if "certificates" in old and "certificates" in new:
+        settings = [(old["certificates"], new["certificates"], name) for name in _PROMISED]
+        return settings + promises
+    return promises
+
+
+def _names(outputs):
+    return ", ".join(sorted(outputs))
+
+
+def _input_and_classes(classifier: SmoothedClassifier | BaseClassifier) -> dict[str, Any]:
     return {
-        "name": name,
-        **about,
-        "input": {
-            "shape": list(classifier.image_shape),
-            "range": [0.0, 1.0],
-            "channels": "last",
-        },
+        "input": {"shape": list(classifier.image_shape), "range": [0.0, 1.0], "channels": "last"},
         "classes": classifier.num_classes,
-        "certificates": {
-            "sigma": classifier.radius_scale.sigma,
-            "n0": certifier.settings.n0,
-            "n": certifier.settings.n,
-            "alpha": certifier.settings.alpha,
-            "noise": classifier.noise.name,
-            "radius_loss_in_latent": classifier.radius_scale.loss,
-            "lipschitz_bound": classifier.radius_scale.lipschitz,
-            "lipschitz_method": [f"{row.name}: {row.layer_bound.method}" for row in report.rows],
-            "norm": "L2",
-            "predict_n": signatures.predict_n,
-            "max_n": signatures.max_n,
-            "radii_of_certify_at": signatures.radii,
-        },
-        "signatures": {
-            signature: {"inputs": _tensors(tensors.inputs), "outputs": _tensors(tensors.outputs)}
-            for signature, tensors in sorted(read_signatures(version).items())
-        },
-        "needs_xla": xla,
-        "fingerprint": fingerprint(model),
-        "versions": {
-            "lsrs-tf": __version__,
-            **{package: importlib.metadata.version(package) for package in ("tensorflow", "keras")},
-        },
     }
+
+
+def _methods(classifier: SmoothedClassifier | BaseClassifier) -> list[str]:
+    rows = classifier.lipschitz_report.rows
+    return [f"{row.name}: {row.layer_bound.method}" for row in rows]
 
 
 def _tensors(tensors: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

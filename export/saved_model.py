@@ -1,25 +1,33 @@
 """Writes versions of SavedModels that are either whole and checked, or not there."""
 
+import dataclasses
 import os
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from export import graph_confidence
-from export.checking import check_export, refuse_compiled_functions
-from export.model_card import read_model_card, write_model_card
+from export.checking import check_export, check_margins, refuse_compiled_functions
+from export.margin_signatures import MarginSignatures
+from export.model_card import (
+    margin_description,
+    read_model_card,
+    smoothed_description,
+    write_model_card,
+)
 from export.radius_tests import RadiusTests
 from export.serving_files import write_serving_files
-from export.signatures import Signatures
+from export.signatures import Endpoints, Signatures
 from export.warmup import write_warmup
 from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.certification.settings import NoiseName
 from lsrs_tf.models import LatentSmoothingModel
+from lsrs_tf.models.base_classifier import BaseClassifier
 from lsrs_tf.statistics.confidence import checked_count
 
 
@@ -36,6 +44,7 @@ def export_saved_model(
     predict_n: int = 1_000,
     max_n: int | None = None,
     radii: Collection[float] = (),
+    margin: bool = False,
     xla: bool = False,
     name: str | None = None,
     about: Mapping[str, Any] | None = None,
@@ -60,6 +69,8 @@ def export_saved_model(
         max_n: int, the most samples that a request of `certify_with` may ask for, or None for n.
         radii: floats above 0, radii that `certify_at` tests as they are, as it does multiples of
             0.25; others are rounded up to the next of 64 steps.
+        margin: bool, whether `certify_margin` is served in addition: certificates of the base
+            classifier, without noise. Every layer of encoder and head then needs a bound.
         xla: bool, whether passes of the head are compiled, which only a server with
             `--xla_cpu_compilation_enabled` or `--xla_gpu_compilation_enabled` runs.
         name: str, the model's name on a server, or None for that of the folder.
@@ -70,8 +81,8 @@ def export_saved_model(
         `pathlib.Path` of the new version, `directory/1` if it is the first.
 
     Raises:
-        ValueError: if a setting is impossible, the encoder has no proven Lipschitz bound, or a
-            layer needs XLA where the server has none.
+        ValueError: if a setting is impossible, the encoder (for margins: or the head) has no proven
+            Lipschitz bound, a layer needs XLA where the server has none, or the model has sigma=0.
         ArithmeticError: if the export does not give the certificates of this process.
 
     Example of an export of a trained model:
@@ -80,10 +91,11 @@ def export_saved_model(
         served = tf.saved_model.load(version)
         served.signatures["certify"](images=tf.constant(images))
     """
-    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        raise ValueError("Export outside of the scope of a strategy: a server has one replica.")
-    directory = pathlib.Path(directory)
-    name = name or directory.resolve().name
+    if sigma is None and model.sigma == 0:
+        raise ValueError(
+            "A model with sigma=0 has no noise, and there is nothing to smooth. Give a `sigma`, or "
+            "use `export_margin_model`, for certificates of the base classifier."
+        )
     samples = {"n0": n0, "n": n, "predict_n": predict_n, "max_n": n if max_n is None else max_n}
     for setting, value in samples.items():
         if checked_count(value, setting) > graph_confidence.LARGEST_N:
@@ -91,9 +103,7 @@ def export_saved_model(
                 f"`{setting}` must be at most {graph_confidence.LARGEST_N:,} in an export, up to "
                 f"where the bounds in the graph are accurate. Received: {setting}={value}"
             )
-    if directory.exists() and not directory.is_dir():
-        raise FileExistsError(f"{directory} is a file. Give a folder for the versions.")
-    _refuse_others_beside(directory, xla)
+    _refuse_unfit(pathlib.Path(directory), xla)
     certifier = Certifier(
         model,
         sigma=sigma,
@@ -106,9 +116,88 @@ def export_saved_model(
     )
     radius_tests = RadiusTests(certifier, tuple(radii))
     signatures = Signatures(certifier, model.head, radius_tests, predict_n, samples["max_n"])
+    endpoints = signatures.endpoints()
+    description = smoothed_description(certifier, signatures)
+    base = BaseClassifier(model) if margin else None
+    if base is not None:
+        endpoints.update(MarginSignatures(base).endpoints())
+        description.update(margin_description(base))
+
+    def check(version: pathlib.Path) -> None:
+        check_export(version, certifier, signatures)
+        if base is not None:
+            check_margins(version, base)
+
+    served = _Served(endpoints=endpoints, description=description, check=check, xla=xla)
+    return _written(model, pathlib.Path(directory), name, served, about or {})
+
+
+def export_margin_model(
+    model: LatentSmoothingModel,
+    directory: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> pathlib.Path:
+    """Exports the base classifier of a model, certified by margins, as the next version.
+
+    The SavedModel serves `certify_margin`, which is also `serving_default`, and `predict_clean`;
+    see `export.margin_signatures`. It takes no samples, so that sigma does not matter. The version
+    appears under its number only after another process has given the certificates of this one.
+
+    Args:
+        model: built `lsrs_tf.models.LatentSmoothingModel`; all layers need a bound.
+        directory: folder of all versions; a server watches this one.
+        name: str, the model's name on a server, or None for that of the folder.
+        about: dict of what else the model card is to tell, see `export_saved_model`.
+
+    Returns:
+        `pathlib.Path` of the new version.
+
+    Raises:
+        ValueError: if a layer has no proven Lipschitz bound, or needs XLA.
+        ArithmeticError: if the export does not give the certificates of this process.
+    """
+    _refuse_unfit(pathlib.Path(directory), xla=False)
+    base = BaseClassifier(model)
+    served = _Served(
+        endpoints=MarginSignatures(base).endpoints_alone(),
+        description=margin_description(base),
+        check=lambda version: check_margins(version, base),
+        xla=False,
+    )
+    return _written(model, pathlib.Path(directory), name, served, about or {})
+
+
+@dataclasses.dataclass(frozen=True)
+class _Served:
+    """What a version serves.
+
+    Attributes:
+        endpoints: dict of the name of a signature to (function, input signature).
+        description: dict, what the model card says of it.
+        check: function of the folder of a version that raises unless its answers are right.
+        xla: bool, whether passes of the head are compiled.
+    """
+
+    endpoints: Endpoints
+    description: Mapping[str, Any]
+    check: Callable[[pathlib.Path], None]
+    xla: bool
+
+
+def _written(
+    model: LatentSmoothingModel,
+    directory: pathlib.Path,
+    name: str | None,
+    served: _Served,
+    about: Mapping[str, Any],
+) -> pathlib.Path:
+    """Writes a version, checks it, and gives it its number."""
+    name = name or directory.resolve().name
     archive = keras.export.ExportArchive()
     # Nothing is tracked beyond what the functions use: tracking the model would store it twice.
-    for endpoint, (function, signature) in signatures.endpoints().items():
+    for endpoint, (function, signature) in served.endpoints.items():
         archive.add_endpoint(endpoint, function, input_signature=signature)
     directory.mkdir(parents=True, exist_ok=True)
     # Its name is not a number, so that a server does not take it for a version.
@@ -122,17 +211,26 @@ def export_saved_model(
             )
         except tf.errors.OpError as error:
             raise OSError(f"The model cannot be written to {directory}: {error.message}") from error
-        if not xla:
+        if not served.xla:
             refuse_compiled_functions(temporary)
-        write_warmup(temporary, signatures.endpoints())
-        write_model_card(temporary, name, model, certifier, signatures, xla, about or {})
-        check_export(temporary, certifier, signatures)
+        write_warmup(temporary, served.endpoints)
+        write_model_card(temporary, model, served.description, served.xla, about, name)
+        served.check(temporary)
         temporary.chmod(0o755)
         version = _renamed_to_next_version(temporary)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    write_serving_files(directory, name, xla)
+    write_serving_files(directory, name, served.xla)
     return version
+
+
+def _refuse_unfit(directory: pathlib.Path, xla: bool) -> None:
+    """Raises if nothing can be exported to a folder, before any work is done."""
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        raise ValueError("Export outside of the scope of a strategy: a server has one replica.")
+    if directory.exists() and not directory.is_dir():
+        raise FileExistsError(f"{directory} is a file. Give a folder for the versions.")
+    _refuse_others_beside(directory, xla)
 
 
 def _refuse_others_beside(directory: pathlib.Path, xla: bool) -> None:

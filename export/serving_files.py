@@ -5,8 +5,9 @@ import string
 
 from lsrs_tf.files import written_whole
 
-# Rows are computed one after the other: merging requests saves little, and many rows in one batch
-# share one deadline. A request of more rows than the first number is refused by the server.
+# Rows that are sampled are computed one after the other: merging requests saves little, and many
+# rows in one batch share one deadline. For margins, rows go in groups of four, and it saves more.
+# A request of more rows than the first number is refused by the server.
 _BATCHING = """\
 max_batch_size { value: 256 }
 enable_large_batch_splitting { value: true }

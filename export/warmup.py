@@ -21,7 +21,7 @@ def write_warmup(version: pathlib.Path, endpoints: Mapping[str, Any]) -> None:
 
     Args:
         version: folder of the SavedModel.
-        endpoints: `Signatures.endpoints()`.
+        endpoints: `Signatures.endpoints()`, or those of `MarginSignatures`.
     """
     path = version / PLACE
     path.parent.mkdir(exist_ok=True)

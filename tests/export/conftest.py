@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from export.radius_tests import RadiusTests
-from export.saved_model import export_saved_model
+from export.saved_model import export_margin_model, export_saved_model
 from export.signatures import Signatures
 from lsrs_tf import layers, models
 from lsrs_tf.certification.certifier import Certifier
@@ -37,6 +37,12 @@ def margin_model(parametrization="cayley"):
 @pytest.fixture(scope="session")
 def base_model():
     return margin_model()
+
+
+@pytest.fixture(scope="session")
+def base_version(base_model, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("served") / "margins"
+    return export_margin_model(base_model, directory, about=ABOUT)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 import json
 
+import lsrs_tf
 from export.model_card import _PROMISED, _measurements, changes_from_version_before
 from lsrs_tf.models.latent_smoothing import fingerprint
 from lsrs_tf.version import __version__
@@ -29,12 +30,56 @@ def test_card_tells_what_is_served(model, version):
 def test_changes_of_what_clients_rely_on_are_told(tmp_path):
     for number, alpha in ((2, 0.01), (10, 0.05)):
         card = {"certificates": dict.fromkeys(_PROMISED, 1), "input": 1, "classes": 3}
+        card["signatures"] = {"serving_default": {"outputs": {"label": 1, "votes": 1}}}
         card["certificates"]["alpha"] = alpha
         folder = tmp_path / str(number) / "assets.extra"
         folder.mkdir(parents=True)
         (folder / "model_card.json").write_text(json.dumps(card))
     assert changes_from_version_before(tmp_path / "10") == ["alpha 0.01, now 0.05"]
     assert changes_from_version_before(tmp_path / "2") == []
+
+
+def test_lost_signatures_are_told(tmp_path):
+    cards = (
+        {"certificates": {}, "signatures": {"certify": {}, "serving_default": {"votes", "label"}}},
+        {"signatures": {"certify_margin": {}, "serving_default": {"margin", "label"}}},
+    )
+    for number, card in enumerate(cards, 1):
+        outputs = dict.fromkeys(card["signatures"]["serving_default"], 1)
+        card["signatures"]["serving_default"] = {"outputs": outputs}
+        folder = tmp_path / str(number) / "assets.extra"
+        folder.mkdir(parents=True)
+        (folder / "model_card.json").write_text(json.dumps({**card, "input": 1, "classes": 3}))
+    assert changes_from_version_before(tmp_path / "2") == [
+        "signatures that are gone: certify",
+        "serving_default with label, votes, now label, margin",
+    ]
+
+
+def test_card_of_margins_tells_of_proofs_without_alpha(base_model, base_version):
+    folder = base_version / "assets.extra"
+    card = json.loads((folder / "model_card.json").read_text())
+    assert {key: card[key] for key in ABOUT} == ABOUT
+    assert "certificates" not in card
+    margins = card["margin_certificates"]
+    certifier = lsrs_tf.Certifier(base_model, method="margin")
+    scale = certifier.base_classifier.margin_scale
+    assert "base" in margins["classifier"] and "without alpha" in margins["certainty"]
+    assert margins["lipschitz_bound"] == certifier.base_classifier.lipschitz_report.bound
+    assert margins["rounding_loss_of_a_margin"] == scale.loss > 0
+    assert any("logits" in method for method in margins["lipschitz_method"])
+    assert set(card["signatures"]) == {"certify_margin", "predict_clean", "serving_default"}
+    assert card["signatures"]["certify_margin"] == card["signatures"]["serving_default"]
+    assert card["signatures"]["certify_margin"]["outputs"]["margin"]["dtype"] == "float64"
+    text = (folder / "model_card.md").read_text()
+    for part in (
+        "## Margin certificates",
+        "`margin` float64 [B]",
+        "without alpha",
+        "rounding loss",
+    ):
+        assert part in text
+    assert "alpha:" not in text.split("## Signatures")[0]
 
 
 def test_measurements_are_told_in_rounded_figures():
