@@ -52,6 +52,22 @@ class Certificates:
 
 
 @dataclasses.dataclass(frozen=True)
+class MarginCertificates:
+    """Labels and radii of the base classifier: proofs, without noise and without alpha.
+
+    Attributes:
+        label: int64 [images], -1 for abstention or a refused row.
+        radius: float32 [images], L2, in units of pixels in [0, 1], rounded down; 0 for abstention.
+        margin: float64 [images], the logit of the label less that of the class that limits the
+            radius; 0 for abstention.
+    """
+
+    label: NDArray[np.int64]
+    radius: NDArray[np.float32]
+    margin: NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
 class RobustLabels:
     """Labels that are certain up to the radii that were asked for, or not.
 

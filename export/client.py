@@ -4,12 +4,19 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from export.answers import Certificates, CleanPredictions, Predictions, RobustLabels
+from export.answers import (
+    Certificates,
+    CleanPredictions,
+    MarginCertificates,
+    Predictions,
+    RobustLabels,
+)
 from export.rest_transport import RestTransport
 
 _TYPES = {
     "label": np.int64,
     "radius": np.float32,
+    "margin": np.float64,
     "p_lower": np.float32,
     "votes": np.int32,
     "samples": np.int32,
@@ -42,7 +49,8 @@ class Client:
     All methods raise `ServingError` where the server does not answer, in time or at all, and
     ValueError where there is no image, images are not a floating point array of four dimensions, or
     settings are not numbers of the right kind. Rows that the server refuses come back with
-    `samples` 0.
+    `samples` 0, and with label -1 where nothing is sampled. A method whose signature a version does
+    not have raises `ServingError`.
 
     Args:
         transport: `RestTransport` or `GrpcTransport`.
@@ -107,6 +115,10 @@ class Client:
                 alpha=_per_row("alpha", alpha, rows, np.float64),
             )
         )
+
+    def certify_margin(self, images: ArrayLike) -> MarginCertificates:
+        """Returns the `MarginCertificates` of images float [images, height, width, channels]."""
+        return MarginCertificates(**self._ask("certify_margin", images=_pixels(images)))
 
     def certify_at(self, images: ArrayLike, radius: ArrayLike) -> RobustLabels:
         """Returns the `RobustLabels` of images at one radius for all, or one for each.

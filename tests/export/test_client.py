@@ -1,9 +1,5 @@
 import concurrent.futures
 import json
-import os
-import socket
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -14,49 +10,14 @@ import lsrs_tf
 from export.answers import ServingError
 from export.client import Client
 from tests.export.conftest import SETTINGS
-
-# Where a real server is to be tested: the binary, or the addresses of one that serves the export.
-BINARY = os.environ.get("LSRS_TF_MODEL_SERVER")
-
-
-def _free_port():
-    with socket.socket() as found:
-        found.bind(("localhost", 0))
-        return found.getsockname()[1]
+from tests.export.running_server import free_port, running_server
 
 
 @pytest.fixture(scope="module")
 def ports(version):
     """The gRPC and REST ports of a server: TensorFlow Serving where it is named, or a stand-in."""
-    if BINARY:
-        ports = {"grpc": _free_port(), "rest": _free_port()}
-        command = [
-            BINARY,
-            f"--port={ports['grpc']}",
-            f"--rest_api_port={ports['rest']}",
-            "--model_name=digits",
-            f"--model_base_path={version.parent}",
-        ]
-        server = subprocess.Popen(command)
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                status = requests.get(f"http://localhost:{ports['rest']}/v1/models/digits")
-                if "AVAILABLE" in status.text:
-                    break
-            except requests.ConnectionError:
-                pass
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-    else:
-        command = [sys.executable, "-m", "tests.export.stand_in_server", str(version)]
-        server = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        ports = json.loads(server.stdout.readline())
-    yield ports
-    server.kill()
-    server.wait()
+    with running_server(version) as ports:
+        yield ports
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +116,7 @@ def test_time_out_over_rest(url, images):
 
 
 def test_no_server_is_said(images):
-    port = _free_port()
+    port = free_port()
     for client in (
         Client.over_rest(f"http://localhost:{port}", "digits"),
         Client.over_grpc(f"localhost:{port}", "digits"),
