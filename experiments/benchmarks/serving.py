@@ -2,9 +2,11 @@
 
     python -m experiments.benchmarks.serving runs/digits_ls/saved_model/1 --grpc=localhost:8500
 
-Takes the size of the images from the folder of the version, and sends random ones to
-`certify_with` of the server that serves it: from one client, for the milliseconds that 1,000 noisy
-samples take, then from many at once. Answers to equal requests must be equal; any other is wrong.
+Takes the size of the images from the folder of the version, and sends random ones to the server
+that serves it. `certify_with` is asked from one client, for the milliseconds that 1,000 noisy
+samples take, then from many at once; `certify_margin`, if the version has it, with one image and
+with several from one client and from many. Answers to equal requests must be equal; any other is
+wrong.
 """
 
 import concurrent.futures
@@ -34,6 +36,7 @@ flags.adopt_module_key_flags(benchmark_flags)
 flags.adopt_module_key_flags(command_line)
 
 _IMAGES, _ALPHA = 8, 0.001
+_COLUMNS = ["clients", "answers", "wrong", "lost", "requests / s", "p50 (ms)", "p99 (ms)"]
 
 
 def milliseconds_per_thousand(client, image, n, rounds):
@@ -48,59 +51,101 @@ def milliseconds_per_thousand(client, image, n, rounds):
     return 1e6 * (medians[n] - medians[1]) / (n - 1)
 
 
-def load(make_client, images, n, clients, seconds):
+def load(make_client, images, ask, rows, clients, seconds):
     """Asks from several clients at once.
 
     Args:
         make_client: function without arguments, a `Client`.
         images: float32 array [images, height, width, channels].
-        n: int, noisy samples of a request.
+        ask: function of a client and some images, a data class of arrays.
+        rows: int, images of a request.
         clients: int.
         seconds: float.
 
     Returns:
         (seconds of every answer, number of wrong ones, list of errors).
     """
-    expected = make_client().certify_with(images, 0, n, _ALPHA)
+    expected = vars(ask(make_client(), images))
     ends = time.monotonic() + seconds
 
-    def ask(number):
+    def ask_on(number):
         client, taken, wrong, errors = make_client(), [], 0, []
-        row = number % len(images)
+        row = number
         while time.monotonic() < ends:
+            chosen = np.arange(row, row + rows) % len(images)
             start = time.perf_counter()
             try:
-                found = client.certify_with(images[row : row + 1], 0, n, _ALPHA)
+                found = vars(ask(client, images[chosen]))
             except ServingError as error:
                 errors.append(str(error))
                 continue
             taken.append(time.perf_counter() - start)
-            wrong += not np.array_equal(found.votes[0], expected.votes[row])
-            wrong += found.radius[0] != expected.radius[row]
-            row = (row + 1) % len(images)
+            wrong += not all(
+                np.array_equal(found[name], value[chosen]) for name, value in expected.items()
+            )
+            row += 1
         return taken, wrong, errors
 
     with concurrent.futures.ThreadPoolExecutor(clients) as pool:
-        taken, wrong, errors = zip(*pool.map(ask, range(clients)), strict=True)
+        taken, wrong, errors = zip(*pool.map(ask_on, range(clients)), strict=True)
     return np.concatenate(taken), sum(wrong), sum(errors, [])
 
 
 def report(address, make_client, images):
-    """Returns a row of the table on one interface, a list of str."""
+    """Returns a row of the table on `certify_with` of one interface, a list of str."""
     flag = flags.FLAGS
-    client = make_client()
-    per_thousand = milliseconds_per_thousand(client, images[:1], flag.request_n, flag.rounds)
-    taken, wrong, errors = load(make_client, images, flag.request_n, flag.clients, flag.seconds)
+    per_thousand = milliseconds_per_thousand(make_client(), images[:1], flag.request_n, flag.rounds)
+    figures = _figures(
+        make_client,
+        images,
+        lambda client, images: client.certify_with(images, 0, flag.request_n, _ALPHA),
+        1,
+        flag.clients,
+    )
+    return [address, *figures, f"{per_thousand:.1f}"]
+
+
+def report_margins(address, make_client, images):
+    """Returns rows of the table on `certify_margin` of one interface, lists of str."""
+    return [
+        [
+            address,
+            str(rows),
+            *_figures(
+                make_client,
+                images,
+                lambda client, images: client.certify_margin(images),
+                rows,
+                clients,
+            ),
+        ]
+        for rows in (1, _IMAGES)
+        for clients in (1, flags.FLAGS.clients)
+    ]
+
+
+def _figures(make_client, images, ask, rows, clients):
+    """Returns cells: clients, answers, wrong, lost, requests per second, p50 and p99."""
+    seconds = flags.FLAGS.seconds
+    taken, wrong, errors = load(make_client, images, ask, rows, clients, seconds)
     median, late = 1000 * np.percentile(taken, [50, 99]) if taken.size else (np.nan, np.nan)
     if errors:
         print(f"First error: {errors[0]}")
     return [
-        address,
-        *map(str, (flag.clients, taken.size, wrong, len(errors))),
-        f"{median:.0f}",
-        f"{late:.0f}",
-        f"{per_thousand:.1f}",
+        *map(str, (clients, taken.size, wrong, len(errors))),
+        f"{taken.size / seconds:.1f}",
+        f"{median:.3g}",
+        f"{late:.3g}",
     ]
+
+
+def interfaces(name):
+    """Yields (name of the interface, function that makes a client), those that flags name."""
+    flag = flags.FLAGS
+    if flag.grpc:
+        yield "gRPC", lambda: Client.over_grpc(flag.grpc, name, flag.timeout)
+    if flag.rest:
+        yield "REST", lambda: Client.over_rest(flag.rest, name, flag.timeout)
 
 
 def main(argv):
@@ -111,17 +156,22 @@ def main(argv):
     version = pathlib.Path(argv[1])
     card = read_model_card(version) or {"name": version.resolve().parent.name}
     name = flag.model or card["name"]
-    shape = read_signatures(version)["certify_with"].inputs["images"].tensor_shape.dim
+    signatures = read_signatures(version)
+    shape = signatures["predict_clean"].inputs["images"].tensor_shape.dim
     sizes = [dimension.size for dimension in shape[1:]]
     images = np.random.default_rng(0).uniform(size=(_IMAGES, *sizes)).astype(np.float32)
-    rows = []
-    if flag.grpc:
-        rows.append(report("gRPC", lambda: Client.over_grpc(flag.grpc, name, flag.timeout), images))
-    if flag.rest:
-        rows.append(report("REST", lambda: Client.over_rest(flag.rest, name, flag.timeout), images))
-    header = ["interface", "clients", "answers", "wrong", "lost", "p50 (ms)", "p99 (ms)"]
-    print(f"Requests of one image and {flag.request_n} samples:\n")
-    print(markdown_table([*header, "ms / 1,000 samples"], rows))
+    if "certify_with" in signatures:
+        rows = [report(address, make, images) for address, make in interfaces(name)]
+        print(f"Requests of one image and {flag.request_n} samples:\n")
+        print(markdown_table(["interface", *_COLUMNS, "ms / 1,000 samples"], rows))
+    if "certify_margin" in signatures:
+        rows = [
+            row
+            for address, make in interfaces(name)
+            for row in report_margins(address, make, images)
+        ]
+        print("Requests of certify_margin:\n")
+        print(markdown_table(["interface", "images", *_COLUMNS], rows))
 
 
 if __name__ == "__main__":

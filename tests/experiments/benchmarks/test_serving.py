@@ -1,7 +1,7 @@
 import numpy as np
 
 from experiments.benchmarks import serving
-from export.answers import Certificates, ServingError
+from export.answers import Certificates, MarginCertificates, ServingError
 
 
 class _Served:
@@ -24,9 +24,24 @@ class _Served:
 
 def test_wrong_and_lost_answers_are_counted():
     images = np.zeros((4, 2, 2, 1), np.float32)
-    taken, wrong, errors = serving.load(_Served, images, 10, clients=3, seconds=0.2)
+    taken, wrong, errors = serving.load(
+        _Served, images, lambda client, rows: client.certify_with(rows, 0, 10, 0.1), 2, 3, 0.2
+    )
     assert taken.size > 0 and wrong > 0
     assert set(errors) == {"UNAVAILABLE: gone"}
+
+
+def test_requests_of_several_images_are_compared_with_their_rows():
+    class ByBrightness:
+        def certify_margin(self, images):
+            margin = images.mean(axis=(1, 2, 3))
+            return MarginCertificates(np.zeros(len(images), np.int64), margin, margin)
+
+    images = np.random.default_rng(0).uniform(size=(4, 2, 2, 1)).astype(np.float32)
+    taken, wrong, errors = serving.load(
+        ByBrightness, images, lambda client, rows: client.certify_margin(rows), 3, 2, 0.2
+    )
+    assert taken.size > 0 and wrong == 0 and not errors
 
 
 def test_time_grows_with_the_samples():
