@@ -6,12 +6,14 @@ The SavedModel has these signatures; every input and output has a leading batch 
     certify           images -> label, radius, p_lower, votes, samples
     certify_with      images, seed, n, alpha -> the same, reproducible
     certify_at        images, radius -> robust, label, samples
+    certify_margin    images -> label, radius, margin   (with --margin)
     predict_clean     images -> label, logits
     encode            images -> latents
     classify          latents -> logits
 
 Images are float32 with pixels in [0, 1]. A label of -1 is an abstention. Radii are in the L2 norm,
-in units of pixels, rounded down.
+in units of pixels, rounded down. A model that was trained with --sigma=0 has certify_margin (also
+serving_default) and predict_clean only.
 
     python -m experiments.export --run_dir=runs/digits_ls --output_dir=served/digits
 """

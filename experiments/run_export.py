@@ -8,11 +8,13 @@ from absl import flags
 
 from experiments.shared_flags import number_list
 from export.model_card import changes_from_version_before, versions_before
-from export.saved_model import export_saved_model
+from export.saved_model import export_margin_model, export_saved_model
 from lsrs_tf.evaluation import average_certified_radius, certified_accuracy
 from lsrs_tf.models.latent_smoothing import fingerprint
 from lsrs_tf.records.summary import read_run
 
+# Flags of an export that mean nothing for margins alone.
+_OF_SAMPLES = ("n0", "n", "alpha", "noise", "predict_n", "max_n", "served_radii", "xla")
 _ARCHITECTURE = (
     "model",
     "orthogonal_layers",
@@ -38,6 +40,24 @@ def export_run(model, run, directory, sigma):
     # In the folder of the run the name of the run says more than that of its subfolder.
     name = None if directory else run.path.resolve().name
     directory = pathlib.Path(directory or (run.saved_model_xla if flag.xla else run.saved_model))
+    if sigma is None and model.sigma == 0:
+        version = _exported_margins(model, run, directory, name)
+    else:
+        version = _exported_samples(model, run, directory, name, sigma)
+    print(about_versions_before(version), end="")
+    for change in changes_from_version_before(version):
+        print(f"Another version before it had {change}. A server moves all clients to the new one.")
+    if flag.xla:
+        print(
+            "It is compiled by XLA: start the server with --xla_cpu_compilation_enabled=true, or "
+            "on a GPU with --xla_gpu_compilation_enabled=true."
+        )
+    print(f"Wrote and checked {version}. It is described in {version}/assets.extra/model_card.md.")
+
+
+def _exported_samples(model, run, directory, name, sigma):
+    """Exports what takes samples and, if asked for, certify_margin; returns the version."""
+    flag = flags.FLAGS
     sigma = float(np.float32(model.sigma if sigma is None else sigma))
     about = about_run(run, model, {"sigma": sigma, "noise": flag.noise, "alpha": flag.alpha})
     version = export_saved_model(
@@ -52,6 +72,7 @@ def export_run(model, run, directory, sigma):
         predict_n=flag.predict_n,
         max_n=flag.max_n,
         radii=number_list("served_radii"),
+        margin=flag.margin,
         xla=flag.xla,
         name=name,
         about=about,
@@ -60,17 +81,30 @@ def export_run(model, run, directory, sigma):
         f"Certificates: n0={flag.n0}, n={flag.n}, alpha={flag.alpha}, sigma={sigma}, "
         f"noise={flag.noise}."
     )
-    print(about_versions_before(version), end="")
-    for change in changes_from_version_before(version):
-        print(
-            f"Changed from the version before: {change}. A server moves all clients to the new one."
+    if flag.margin:
+        print("In addition certify_margin: proofs for the base classifier, without noise.")
+    return version
+
+
+def _exported_margins(model, run, directory, name):
+    """Exports the base classifier of a model without noise; returns the version."""
+    refuse_flags_of_samples()
+    version = export_margin_model(
+        model, directory, name=name, about=about_run(run, model, {"method": "margin"})
+    )
+    print("The model has sigma=0: certify_margin, proofs for the base classifier, without samples.")
+    return version
+
+
+def refuse_flags_of_samples():
+    """Raises if a flag is given that means nothing for an export without noise."""
+    flag = flags.FLAGS
+    given = [f"--{name}" for name in _OF_SAMPLES if flag[name].present]
+    if given:
+        raise ValueError(
+            "A model with sigma=0 is exported for certificates by margins, which take no noisy "
+            f"samples. Leave out {', '.join(given)}, or give a --sigma above 0."
         )
-    if flag.xla:
-        print(
-            "It is compiled by XLA: start the server with --xla_cpu_compilation_enabled=true, or "
-            "on a GPU with --xla_gpu_compilation_enabled=true."
-        )
-    print(f"Wrote and checked {version}. It is described in {version}/assets.extra/model_card.md.")
 
 
 def about_versions_before(version):

@@ -154,6 +154,13 @@ def define_export():
     )
     _define(
         flags.DEFINE_boolean,
+        "margin",
+        False,
+        "Serve certify_margin in addition: proofs for the classifier without noise, for which the "
+        "head needs a bound, too. Models of --sigma=0 are exported with that alone.",
+    )
+    _define(
+        flags.DEFINE_boolean,
         "xla",
         False,
         "Compile passes of the head; the server then needs a flag, which is printed.",

@@ -17,7 +17,7 @@ from experiments import checkpoints, command_line, datasets, fitting, loss_flags
 from experiments.certified_test_set import certify_test_images, evenly_spread
 from experiments.report_writer import write_report
 from experiments.run_directory import RunDirectory
-from experiments.run_export import export_run
+from experiments.run_export import export_run, refuse_flags_of_samples
 from lsrs_tf import layers
 from lsrs_tf.certification.settings import Settings
 from lsrs_tf.files import written_whole
@@ -146,6 +146,8 @@ def main(argv):
                 "--method=margin, or a --sigma above 0."
             )
         shared_flags.number_list("served_radii")
+        if flag.export and flag.sigma == 0:
+            refuse_flags_of_samples()
     run = RunDirectory(flag.output_dir)
     run.claim({name: getattr(flag, name) for name in _SETTINGS}, _DEFAULTS)
     with written_whole(run.class_names) as path:

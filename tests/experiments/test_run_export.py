@@ -1,13 +1,18 @@
 import json
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
 from experiments import datasets
 from experiments.certified_test_set import certify_test_images
 from experiments.run_directory import RunDirectory
 from experiments.run_export import about_run, about_versions_before
+from export.saved_model_file import read_signatures
 from lsrs_tf import models
 from lsrs_tf.certification.certifier import Certifier
+from tests.export.conftest import margin_model
 
 
 @pytest.fixture
@@ -48,3 +53,32 @@ def test_older_versions_are_said_to_remain(tmp_path):
     assert "version 1 remains" in about_versions_before(tmp_path / "2")
     text = about_versions_before(tmp_path / "10")
     assert "This is version 10" in text and "versions 1, 2 remain" in text
+
+
+def test_what_is_measured_by_margins_goes_with_their_export(run):
+    model = margin_model()
+    certifier = Certifier(model, method="margin")
+    digits = datasets.load("digits")
+    certify_test_images(certifier, model, digits, run.certified, "1/3", [0, 3])
+    assert about_run(run, model, {"method": "margin"})["measured"]["images"] == 2
+    assert "measured_with_other_settings" in about_run(run, model, {"alpha": 0.001})
+
+
+@pytest.mark.slow
+def test_a_model_without_noise_is_exported_with_margins_alone(run):
+    model = margin_model()
+    kernel, _ = model.head.layers[-1].get_weights()
+    model.head.layers[-1].set_weights([kernel, np.float32([0.5, 0, -0.5])])
+    model.save(run.model)
+
+    def export(*flags):
+        command = [sys.executable, "-m", "experiments.export", f"--run_dir={run.path}", *flags]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    refused = export("--n=500", "--max_n=500")
+    assert "Leave out --n, --max_n, or give a --sigma above 0." in refused.stderr
+    ended = export("--margin")
+    assert ended.returncode == 0, ended.stderr
+    assert "sigma=0: certify_margin" in ended.stdout
+    version = run.saved_model / "1"
+    assert set(read_signatures(version)) == {"certify_margin", "predict_clean", "serving_default"}
