@@ -9,7 +9,6 @@ import mpmath
 import numpy as np
 
 from lsrs_tf import layers
-from lsrs_tf.layers.weighted_layer import scale_of_large
 
 
 class Longdouble:
@@ -231,20 +230,16 @@ def _along(matrix, values, axis):
     return np.moveaxis(np.tensordot(matrix, values, axes=(1, axis)), 0, axis)
 
 
-def _sdp_lipschitz(layer, values, numbers):
-    """x - 2 W* T^-1 relu(W x + b) in pixels, with the W and T of the layer's own float64."""
-    kernel, diagonal = (
-        numbers.array(part.numpy()) for part in layer.transformed_weights("float64")
-    )
-    # Large kernels are scaled, and the bias with them.
-    scale = numbers.array(scale_of_large(np.asarray(layer.kernel, np.float64)).numpy())
+def _fixed_residual_convolution(layer, values, numbers):
+    """x - 2 W* T^-1 relu(W x + b) in pixels."""
+    kernel = _weights(layer.kernel, numbers)
     images = _downsampled(values, layer.strides)
-    padded = np.zeros((*images.shape[:3], layer.units), numbers.dtype)
+    padded = np.zeros((*images.shape[:3], kernel.shape[2]), numbers.dtype)
     padded[..., : images.shape[3]] = images
     hidden = _circular(padded, kernel)
     if layer.use_bias:
-        hidden = hidden + _weights(layer.bias, numbers) * scale
-    hidden = np.where(hidden > 0, hidden, _zero(hidden)) / diagonal
+        hidden = hidden + _weights(layer.bias, numbers)
+    hidden = np.where(hidden > 0, hidden, _zero(hidden)) / _weights(layer.diagonal, numbers)
     step = _circular(hidden, np.transpose(kernel, [0, 1, 3, 2]), sign=-1)
     return (padded - 2 * step)[..., : layer.filters]
 
@@ -310,12 +305,12 @@ _LAYERS = {
     keras.layers.Concatenate: lambda layer, values, numbers: np.concatenate(values, axis=-1),
     layers.ConvexResidual: _convex_residual,
     layers.FixedDense: _dense,
+    layers.FixedResidualConv2D: _fixed_residual_convolution,
     layers.FixedResidualDense: _fixed_residual,
     layers.GroupSort: _group_sort,
     layers.InvertibleDownsampling: lambda layer, values, numbers: _downsampled(
         values, layer.pool_size
     ),
-    layers.SDPLipschitzConv2D: _sdp_lipschitz,
     layers.SpectralConv2D: _spectral,
     layers.Standardization: _standardization,
 }

@@ -7,6 +7,7 @@ from lsrs_tf.layers.block_reflector_conv2d import BlockReflectorConv2D
 from lsrs_tf.layers.convex_residual import ConvexResidual
 from lsrs_tf.layers.exponential_dense import ExponentialDense
 from lsrs_tf.layers.fixed_dense import FixedDense
+from lsrs_tf.layers.fixed_residual_conv2d import FixedResidualConv2D
 from lsrs_tf.layers.fixed_residual_dense import FixedResidualDense
 from lsrs_tf.layers.group_sort import GroupSort
 from lsrs_tf.layers.householder_activation import HouseholderActivation
@@ -36,6 +37,7 @@ __all__ = [
     "ConvexResidual",
     "ExponentialDense",
     "FixedDense",
+    "FixedResidualConv2D",
     "FixedResidualDense",
     "GroupSort",
     "HouseholderActivation",

@@ -82,6 +82,14 @@ class SDPLipschitzConv2D(LipschitzConv2D):
         diagonal = tf.reduce_sum(correlations * ratios, axis=1)
         return kernel, tf.maximum(diagonal, _SMALLEST_DIAGONAL)
 
+    def transformed_bias(self, dtype):
+        """Returns the bias that belongs to `transformed_weights`, or None if there is none."""
+        if not self.use_bias:
+            return None
+        bias = tf.cast(self.bias, dtype)
+        scale = scale_of_large(tf.cast(self.kernel, dtype))
+        return tf.where(scale < 1, bias * scale, bias)
+
     def spectrum_of(self, weights, columns=None):
         """Returns the spectrum of W, without T."""
         return kernel_spectrum(weights[0], *self.image_size, columns)
@@ -95,10 +103,9 @@ class SDPLipschitzConv2D(LipschitzConv2D):
         added = self.units - self.channels
         images = tf.pad(images, [[0, 0], [0, 0], [0, 0], [0, added]])
         hidden = self.convolved(images, self.hidden, self.spectrum_of, weights)
-        if self.use_bias:
-            bias = tf.cast(self.bias, images.dtype)
-            scale = scale_of_large(tf.cast(self.kernel, images.dtype))
-            hidden += tf.where(scale < 1, bias * scale, bias)
+        bias = self.transformed_bias(images.dtype)
+        if bias is not None:
+            hidden += bias
         hidden = tf.nn.relu(hidden) / weights[1]
         step = self.convolved(hidden, self.units, self._adjoint_spectrum_of, weights)
         return (images - 2 * step)[..., : self.filters]

@@ -231,6 +231,25 @@ class _FrozenResidualMatrix(_Frozen):
             copy.bias.assign(layer.transformed_bias("float64"))
 
 
+class _FrozenResidualConvolution(_FrozenResidualMatrix):
+    @staticmethod
+    def made(layer):
+        return layers.FixedResidualConv2D(
+            layer.filters,
+            layer.kernel_size,
+            layer.strides,
+            hidden_filters=layer.hidden,
+            use_bias=layer.use_bias,
+            name=layer.name,
+            dtype="float64",
+        )
+
+    @staticmethod
+    def filled(layer, copy):
+        _FrozenResidualMatrix.filled(layer, copy)
+        copy.log_q.assign(keras.ops.cast(layer.log_q, "float64"))
+
+
 class _FrozenResidual(_Frozen):
     @staticmethod
     def made(layer):
@@ -259,6 +278,7 @@ _KINDS = {
     layers.BjorckDense: _FrozenMatrix,
     layers.ExponentialDense: _FrozenMatrix,
     layers.OrthogonalDense: _FrozenMatrix,
+    layers.SDPLipschitzConv2D: _FrozenResidualConvolution,
     layers.SDPLipschitzDense: _FrozenResidualMatrix,
     layers.SpectralDense: _FrozenMatrix,
     keras.layers.Normalization: _FrozenNormalization,

@@ -32,13 +32,19 @@ from lsrs_tf.numerics.rounding import UNIT_ROUNDOFF, product, round_up, total
 
 # Inverse roots of T above this are not followed.
 _LARGEST_SCALE = 1e100
+# Numbers of T below this are not compared with sums of products, which might have been taken for
+# zero; layers of ours have none.
+_SMALLEST_DIAGONAL = 1e-20
 
 
-@bound_rule(layers.SDPLipschitzConv2D)
-def _sdp_lipschitz_convolution(layer, input_shape):
+# What a layer has before it is frozen is bounded as what its frozen copy will hold.
+@bound_rule(layers.SDPLipschitzConv2D, layers.FixedResidualConv2D)
+def _residual_convolution(layer, input_shape):
     kernel, diagonal = (part.numpy() for part in layer.transformed_weights("float64"))
+    _check_diagonal(layer, diagonal)
+    bias = layer.transformed_bias("float64").numpy() if layer.use_bias else None
     scale = 1 / np.sqrt(diagonal)
-    # Root, quotient and product, and those in T, are each off by a few units in the last place.
+    # That of the spectrum, and root, quotient and product. T itself is a number that is there.
     rounding = rounding_of_spectrum(kernel * scale)
     norm, absolute_norm, method = _norms(layer, kernel, diagonal, rounding)
     _, height, width, _ = layer.downsampling.compute_output_shape(input_shape)
@@ -49,8 +55,15 @@ def _sdp_lipschitz_convolution(layer, input_shape):
             for sizes in (kernel.shape[2:], kernel.shape[:1:-1])
         )
     )
-    bias = float64(layer.bias) if layer.use_bias else None
     return _residual(norm, (there, back), (height * width, scale, bias), method)
+
+
+def _check_diagonal(layer, diagonal):
+    if not np.min(diagonal) > 0:
+        raise ValueError(
+            f"The diagonal of layer '{layer.name}' ({type(layer).__name__}) must be above 0. "
+            f"Received: {np.min(diagonal)}. Freeze an encoder to get one that is."
+        )
 
 
 def _norms(layer, kernel, diagonal, rounding):
@@ -85,8 +98,10 @@ def root_of_dominance(kernel, diagonal, log_q):
         log_q: float64 array [hidden channels]; p is its exponential.
 
     Returns:
-        float, infinity where numbers are too large.
+        float, infinity where numbers are too large, or T has some that are too small.
     """
+    if not np.min(diagonal) >= _SMALLEST_DIAGONAL:
+        return math.inf
     rows, columns, _, hidden = kernel.shape
     terms = kernel.size // hidden
     sums = np.zeros((hidden, hidden))
@@ -123,11 +138,7 @@ def _sdp_lipschitz_dense(layer, input_shape):
 @bound_rule(layers.FixedResidualDense)
 def _fixed_residual_dense(layer, input_shape):
     diagonal = float64(layer.diagonal)
-    if not np.min(diagonal) > 0:
-        raise ValueError(
-            f"The diagonal of layer '{layer.name}' (FixedResidualDense) must be above 0. "
-            f"Received: {np.min(diagonal)}. Freeze an encoder to get one that is."
-        )
+    _check_diagonal(layer, diagonal)
     bias = float64(layer.bias) if layer.use_bias else None
     return _dense_residual(layer, input_shape, (float64(layer.kernel), diagonal, bias))
 
