@@ -115,7 +115,7 @@ def export_saved_model(
         batch_size=batch_size,
     )
     radius_tests = RadiusTests(certifier, tuple(radii))
-    signatures = Signatures(certifier, model.head, radius_tests, predict_n, samples["max_n"])
+    signatures = Signatures(certifier, radius_tests, predict_n, samples["max_n"])
     endpoints = signatures.endpoints()
     description = smoothed_description(certifier, signatures)
     base = BaseClassifier(model) if margin else None

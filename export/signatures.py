@@ -12,7 +12,6 @@ shape, or of different lengths, are errors.
 from collections.abc import Callable
 from typing import TypeAlias
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import DTypeLike, NDArray
@@ -34,7 +33,6 @@ class Signatures:
 
     Args:
         certifier: `Certifier` with the n0, n and alpha of the export.
-        head: the model's head.
         radius_tests: `RadiusTests` of the same certifier.
         predict_n: int, noisy samples of `predict_smoothed`.
         max_n: int, the most samples that a request of `certify_with` may ask for.
@@ -48,14 +46,13 @@ class Signatures:
     def __init__(
         self,
         certifier: Certifier,
-        head: keras.Layer,
         radius_tests: RadiusTests,
         predict_n: int,
         max_n: int,
     ) -> None:
         self._certifier = certifier
         self._classifier = certifier.classifier
-        self._head = head
+        self._head = certifier.classifier.head
         self._radius_tests = radius_tests
         self.predict_n = predict_n
         self.max_n = max_n

@@ -75,9 +75,7 @@ def answers():
 
 def _exported(model, images):
     certifier = Certifier(model, n0=20, n=500, alpha=0.01, jit_compile=False)
-    signatures = Signatures(
-        certifier, model.head, RadiusTests(certifier, [0.1]), predict_n=200, max_n=1_000
-    )
+    signatures = Signatures(certifier, RadiusTests(certifier, [0.1]), predict_n=200, max_n=1_000)
     rows = len(images)
     answer = signatures.certify_with(
         tf.constant(images),

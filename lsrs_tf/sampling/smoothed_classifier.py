@@ -41,6 +41,7 @@ class SmoothedClassifier:
         lipschitz_report: the `LipschitzReport` of the encoder.
         radius_scale: `RadiusScale`, with sigma as the noise has it in float32.
         encoder: the frozen encoder.
+        head: the head whose votes are counted.
         graph: the `VoteGraph`, which counts votes within graphs; the methods here are called from
             Python.
 
@@ -50,14 +51,14 @@ class SmoothedClassifier:
     """
 
     def __init__(self, model, sigma=None, batch_size=256, jit_compile=None, noise="float32"):
-        _, self._head = smoothed_parts(model)
+        _, self.head = smoothed_parts(model)
         sigma = checked_noise_sigma(model.sigma if sigma is None else sigma)
         make_noise = noise_model(noise)
         self.batch_size = checked_count(batch_size, "batch_size")
         self._strategy = tf.distribute.get_strategy()
         replicas = self._strategy.num_replicas_in_sync
         if replicas > 1:
-            check_replicas(self._strategy, self._head)
+            check_replicas(self._strategy, self.head)
         self.pass_size = self.batch_size * replicas
         self.encoder = model.freeze_encoder()
         self.lipschitz_report = lipschitz_report(self.encoder)
@@ -75,9 +76,9 @@ class SmoothedClassifier:
             self.lipschitz_report.bound,
             self.noise.radius_loss(self.lipschitz_report.rounding_error),
         )
-        self.num_classes = checked_num_classes(self._head, self.latent_shape, self.batch_size)
+        self.num_classes = checked_num_classes(self.head, self.latent_shape, self.batch_size)
         self.graph = VoteGraph(
-            self._head,
+            self.head,
             self.noise,
             self.num_classes,
             self.batch_size,
@@ -95,7 +96,7 @@ class SmoothedClassifier:
         scalar, several = tf.TensorSpec([], tf.int64), tf.TensorSpec([None], tf.int64)
         self._encode = tf.function(self.encode_in_graph).get_concrete_function(image)
         self._clean_votes = tf.function(
-            lambda latents: votes_of(self._head(latents, training=False))
+            lambda latents: votes_of(self.head(latents, training=False))
         )
         self._sample_counts = tf.function(
             sum_over_replicas(self._strategy, self.graph.sample_counts)
@@ -198,7 +199,7 @@ class SmoothedClassifier:
         """Raises if rows of the head are not independent in passes that so many images share."""
         rows = images * (self.batch_size // images)
         if rows != self.batch_size:
-            checked_num_classes(self._head, self.latent_shape, rows)
+            checked_num_classes(self.head, self.latent_shape, rows)
 
     def warm_up(self):
         """Traces and compiles what counts the votes of one image."""

@@ -68,7 +68,7 @@ def certifier(model):
 @pytest.fixture(scope="session")
 def signatures(model, certifier):
     radius_tests = RadiusTests(certifier, [0.1])
-    return Signatures(certifier, model.head, radius_tests, predict_n=200, max_n=1_000)
+    return Signatures(certifier, radius_tests, predict_n=200, max_n=1_000)
 
 
 @pytest.fixture(scope="session")

@@ -96,7 +96,7 @@ def test_missing_votes_count_for_the_runner_up(kind):
     # At 0.4 a sample votes with probability 40 %, at 0.9 nearly always.
     model = silent_model(0.4 + 0.1 * 0.25334710313579984, 0.1, kind)
     certifier = Certifier(model, **SETTINGS, jit_compile=False)
-    served = Signatures(certifier, model.head, RadiusTests(certifier), 1_000, 1_000)
+    served = Signatures(certifier, RadiusTests(certifier), 1_000, 1_000)
     images = tf.constant(np.stack([pixel(0.4), pixel(0.9)]))
     answer = served.predict_smoothed(images)
     np.testing.assert_array_equal(answer["label"], [-1, 0])
@@ -167,7 +167,7 @@ def test_clean_predictions_are_those_of_the_base_classifier(model, images, serve
 
 def test_votes_for_no_class_and_exact_noise_lower_what_is_served(model, images):
     certifier = Certifier(model, **SETTINGS, jit_compile=False, noise="exact")
-    served = Signatures(certifier, model.head, RadiusTests(certifier), 200, 1_000)
+    served = Signatures(certifier, RadiusTests(certifier), 200, 1_000)
     expected = lsrs_tf.certify(model, images, seed=0, verbose=0, noise="exact", **SETTINGS)
     answer = served.certify_with(**_with(images, 0))
     np.testing.assert_array_equal(answer["votes"], expected.counts)
