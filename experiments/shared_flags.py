@@ -90,7 +90,8 @@ def define_samples():
         "float32",
         NOISE_MODELS,
         "float32: customary noise, whose rounding is not in the proof; exact: noise on a grid, for "
-        "certificates that include all rounding.",
+        "certificates that include all rounding; logits: that of float32 for heads of one dense "
+        "layer, of as many numbers as there are classes, which is faster.",
     )
 
 

@@ -64,7 +64,7 @@ def export_saved_model(
         n: int, samples that estimate its probability; the time of a request is proportional to it.
         alpha: float in (0, 1), probability that one certificate is wrong.
         batch_size: int, noisy samples in one pass of the head.
-        noise: 'float32' or 'exact', see `lsrs_tf.certify`.
+        noise: 'float32', 'exact' or 'logits', see `lsrs_tf.certify`.
         predict_n: int, noisy samples of `predict_smoothed`.
         max_n: int, the most samples that a request of `certify_with` may ask for, or None for n.
         radii: floats above 0, radii that `certify_at` tests as they are, as it does multiples of

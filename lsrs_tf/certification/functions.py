@@ -81,10 +81,11 @@ def certify(
             where they are not; choose beforehand.
         seed: int, seed of the noise. Anyone who knows it can choose an image to fit the noise:
             where images may come from an adversary, draw a fresh one.
-        noise: 'float32' for the customary noise, whose rounding is not in the proof, or 'exact'
-            for noise on a grid that makes the certificate hold for the classifier as it is
-            computed; it takes longer, and the radius loses up to .004 / L to the grid and what
-            the encoder's own rounding may amount to.
+        noise: 'float32' for the customary noise, whose rounding is not in the proof, 'exact' for
+            noise on a grid that makes the certificate hold for the classifier as it is computed; it
+            takes longer, and the radius loses up to .004 / L to the grid and what the encoder's own
+            rounding may amount to. 'logits' is for heads of one dense layer: noise of the same law
+            as 'float32', but of as many numbers as there are classes, which is much faster.
         images_per_draw: int, images that share their noise in a pass of the head, for 'fixed' only;
             16 of a `batch_size` of 256, for example, save most of the time of noise. Above 1 all
             images get the same noise. Each certificate is as valid as before, but whether they are

@@ -14,7 +14,7 @@ from lsrs_tf.statistics import confidence
 from lsrs_tf.statistics.radius_scale import Against
 
 Method: TypeAlias = Literal["fixed", "sequential", "margin"]
-NoiseName: TypeAlias = Literal["float32", "exact"]
+NoiseName: TypeAlias = Literal["float32", "exact", "logits"]
 # One radius, or several.
 TargetRadii: TypeAlias = float | Sequence[float] | NDArray[np.floating]
 
@@ -52,7 +52,7 @@ class Settings:
         alpha: float in (0, 1), probability that one certificate is wrong.
         against: 'half' or 'runner_up'.
         seed: int, seed of the noise.
-        noise: 'float32' or 'exact'.
+        noise: 'float32', 'exact' or 'logits'.
         images_per_draw: int, images that share their noise.
         batch_size: int, noisy samples in one pass of the head.
 

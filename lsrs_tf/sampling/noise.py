@@ -36,11 +36,13 @@ class Float32Noise:
     Attributes:
         name: 'float32'.
         compiles: bool, whether draws may be compiled by XLA.
+        few_latents: bool, whether the head is made one of few latents.
         sigma: float, the standard deviation as the noise has it.
     """
 
     name = "float32"
     compiles = True
+    few_latents = False
 
     def __init__(self, sigma, latent_shape):
         self.sigma = float(np.float32(sigma))
@@ -104,6 +106,7 @@ class ExactNoise:
     Attributes:
         name: 'exact'.
         compiles: bool, whether draws may be compiled by XLA.
+        few_latents: bool, whether the head is made one of few latents.
         sigma: float, the standard deviation as the noise has it.
         step: float, the step D of the grid, a power of two.
 
@@ -113,6 +116,7 @@ class ExactNoise:
 
     name = "exact"
     compiles = False
+    few_latents = False
 
     def __init__(self, sigma, latent_shape):
         self.sigma = float(np.float32(sigma))
@@ -189,7 +193,24 @@ class ExactNoise:
         return (math.sqrt(self._size) * self.step + 2 * encoder_error) * (1 + 1e-12)
 
 
-NOISE_MODELS = {"float32": Float32Noise, "exact": ExactNoise}
+class LogitNoise(Float32Noise):
+    """Gaussian noise of the logits of a head that is one dense layer, whatever the latent's size.
+
+    The noisy logits W'(z + e) + b have the law N(W'z + b, sigma^2 W'W). They are drawn from as many
+    numbers as there are classes, or fewer, see `linear_head.with_few_latents`: W = QR in float64,
+    the latent is Q'z, proven to be no further from those of other images than the encoder allows,
+    and the noisy logits are R'(Q'z + e) + b. So a certificate is one of the smoothed classifier
+    with the encoder Q'z and the head R'u + b, which is that of the model but for the rounding of Q
+    and R: the covariance is checked to 1e-11 when the factors are made. The logits are computed in
+    float64; the rounding of the noise, of Q'z to float32 and of their sum are not in the
+    certificates, as with `Float32Noise`.
+    """
+
+    name = "logits"
+    few_latents = True
+
+
+NOISE_MODELS = {"float32": Float32Noise, "exact": ExactNoise, "logits": LogitNoise}
 
 
 def noise_model(name):

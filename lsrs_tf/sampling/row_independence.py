@@ -58,7 +58,7 @@ def checked_num_classes(head, latent_shape, rows):
     logits = logits_of(latents)
     again = logits_of(latents)
     exact = np.array_equal(logits, again, equal_nan=True)
-    tolerance = _TOLERANCE_HALF if _is_half(head) else _TOLERANCE
+    tolerance = _TOLERANCE_HALF if is_half(head) else _TOLERANCE
     if not _alike(logits, again, tolerance):
         raise ValueError(
             "The head gives other logits for the same latents when it is asked again. "
@@ -122,7 +122,8 @@ def _shape_message(shape, rows):
     )
 
 
-def _is_half(head):
+def is_half(head):
+    """Returns whether a layer of a head computes in half precision."""
     return any(
         layer.compute_dtype in ("bfloat16", "float16")
         for layer in getattr(head, "_flatten_layers", lambda: [head])()

@@ -4,6 +4,7 @@ import tensorflow as tf
 from lsrs_tf.lipschitz import lipschitz_report
 from lsrs_tf.models.latent_smoothing import checked_noise_sigma, smoothed_parts
 from lsrs_tf.numerics import precision
+from lsrs_tf.sampling.linear_head import with_few_latents
 from lsrs_tf.sampling.noise import noise_model
 from lsrs_tf.sampling.random_streams import SELECTION
 from lsrs_tf.sampling.random_streams import stream as noise_stream
@@ -30,24 +31,25 @@ class SmoothedClassifier:
         batch_size: int, noisy samples in one pass of the head on one replica.
         jit_compile: bool, whether XLA compiles the passes of the head, or None for where it pays:
             on a GPU.
-        noise: 'float32' or 'exact', see `Float32Noise` and `ExactNoise`.
+        noise: 'float32', 'exact' or 'logits', see `Float32Noise`, `ExactNoise` and `LogitNoise`.
 
     Attributes:
         image_shape: tuple, (height, width, channels).
         latent_shape: tuple, the shape of one latent.
         num_classes: int.
         pass_size: int, noisy samples in one pass of the head on all replicas together.
-        noise: the `Float32Noise` or `ExactNoise`.
+        noise: the `Float32Noise`, `ExactNoise` or `LogitNoise`.
         lipschitz_report: the `LipschitzReport` of the encoder.
         radius_scale: `RadiusScale`, with sigma as the noise has it in float32.
-        encoder: the frozen encoder.
-        head: the head whose votes are counted.
+        encoder: the frozen encoder; with `LogitNoise` it ends in a projection of the latent.
+        head: the model's head, or with `LogitNoise` that of few latents, made of it.
         graph: the `VoteGraph`, which counts votes within graphs; the methods here are called from
             Python.
 
     Raises:
-        ValueError: if the encoder has no proven bound, sigma is not above 0, or the head does not
-            give [batch, classes] with every row computed by itself, see `row_independence`.
+        ValueError: if the encoder has no proven bound, sigma is not above 0, the head does not
+            give [batch, classes] with every row computed by itself, see `row_independence`, or
+            noise='logits' is asked for with a head that is not one dense layer.
     """
 
     def __init__(self, model, sigma=None, batch_size=256, jit_compile=None, noise="float32"):
@@ -61,7 +63,6 @@ class SmoothedClassifier:
             check_replicas(self._strategy, self.head)
         self.pass_size = self.batch_size * replicas
         self.encoder = model.freeze_encoder()
-        self.lipschitz_report = lipschitz_report(self.encoder)
         self.image_shape = tuple(self.encoder.inputs[0].shape[1:])
         self.latent_shape = tuple(self.encoder.outputs[0].shape[1:])
         if None in (*self.image_shape, *self.latent_shape):
@@ -69,6 +70,10 @@ class SmoothedClassifier:
                 "The encoder must know the size of its images and latents. Received: images "
                 f"{self.image_shape}, latents {self.latent_shape}."
             )
+        if make_noise.few_latents:
+            self.encoder, self.head = with_few_latents(self.encoder, self.head)
+            self.latent_shape = tuple(self.encoder.outputs[0].shape[1:])
+        self.lipschitz_report = lipschitz_report(self.encoder)
         self.noise = make_noise(sigma, self.latent_shape)
         # The noise is float32, and so is its standard deviation: the radius must use that one.
         self.radius_scale = RadiusScale(

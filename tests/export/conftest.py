@@ -56,6 +56,17 @@ def model():
 
 
 @pytest.fixture(scope="session")
+def dense_model():
+    """A model whose head is one dense layer."""
+    keras.utils.set_random_seed(0)
+    encoder = keras.Sequential([keras.Input((8, 8, 1)), layers.OrthogonalConv2D(2, 3)])
+    logits = keras.layers.Dense(3)
+    head = keras.Sequential([keras.Input((8, 8, 2)), keras.layers.Flatten(), logits])
+    logits.bias.assign([1.0, 0.0, 0.0])
+    return models.LatentSmoothingModel(encoder, head, 0.25)
+
+
+@pytest.fixture(scope="session")
 def images():
     return np.random.default_rng(0).uniform(size=(5, 8, 8, 1)).astype(np.float32)
 

@@ -223,3 +223,15 @@ def test_impossible_alpha_is_refused(model, tmp_path):
     with pytest.raises(ValueError, match="at least 1e-100"):
         export_saved_model(model, tmp_path, **{**SETTINGS, "alpha": 1e-200})
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_export_with_noise_of_logits_certifies_as_this_process(dense_model, images, tmp_path):
+    version = export_saved_model(
+        dense_model, tmp_path / "dense", **SETTINGS, predict_n=200, noise="logits"
+    )
+    served = tf.saved_model.load(str(version)).signatures["certify_with"]
+    answer = served(**{name: tf.constant(value) for name, value in _with(images).items()})
+    expected = lsrs_tf.certify(dense_model, images, verbose=0, noise="logits", **SETTINGS)
+    np.testing.assert_array_equal(answer["votes"], expected.counts)
+    assert read_model_card(version)["certificates"]["noise"] == "logits"

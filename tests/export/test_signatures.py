@@ -174,3 +174,17 @@ def test_votes_for_no_class_and_exact_noise_lower_what_is_served(model, images):
     radius = answer["radius"].numpy().astype(np.float64)
     assert expected.scale.loss > 0 and np.all(radius <= expected.radii)
     np.testing.assert_allclose(radius, expected.radii, rtol=1e-6)
+
+
+def test_noise_of_logits_is_served_with_few_latents(dense_model, images):
+    certifier = Certifier(dense_model, **SETTINGS, jit_compile=False, noise="logits")
+    served = Signatures(certifier, RadiusTests(certifier), 200, 1_000)
+    expected = lsrs_tf.certify(dense_model, images, verbose=0, noise="logits", **SETTINGS)
+    answer = served.certify_with(**_with(images, 0))
+    np.testing.assert_array_equal(answer["votes"], expected.counts)
+    assert expected.radii.max() > 0
+    latents = served.encode(images)["latents"]
+    assert latents.shape == (5, 3)
+    logits = served.classify(latents)["logits"]
+    np.testing.assert_allclose(logits, dense_model(images), atol=1e-5)
+    np.testing.assert_allclose(served.predict_clean(images)["logits"], logits, atol=1e-6)
