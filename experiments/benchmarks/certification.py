@@ -2,12 +2,13 @@
 
     python -m experiments.benchmarks.certification
 
-All on ResNet18 for 32 x 32 pixels, with untrained weights:
+All with untrained weights, and all but the dense heads on ResNet18 for 32 x 32 pixels:
 
 - the sampler (own noise for each image; shared by 16 images; exact), compared with a loop of the
   same passes of the head on a latent without noise;
 - latent space against input space smoothing at 5, 9 and 13 of 18 layers, compared with the ratio of
   the multiply-adds of their heads;
+- heads of one dense layer, for latents of several sizes: noise of the logits against the customary;
 - a plain loop in PyTorch (`pip install -e ".[benchmark]"`) on the same head, float32 and bfloat16;
 - peak memory of one image with 1,000 and with 100,000 samples, on a narrow network.
 
@@ -158,6 +159,23 @@ def depth_table(width, samples, batch_size, rounds, depths=(0, 5, 9, 13)):
     )
 
 
+def dense_table(samples, batch_size, rounds, sizes=(512, 2_048, 8_192, 32_768)):
+    """Returns a Markdown table: customary noise, and that of the logits of a dense head."""
+    cases = {}
+    for size in sizes:
+        model = _dense_model(size)
+        image = np.random.default_rng(0).uniform(size=model.encoder.input_shape[1:])
+        for noise in ("float32", "logits"):
+            classifier = SmoothedClassifier(model, batch_size=batch_size, noise=noise)
+            cases[size, noise] = sampler(classifier, image.astype(np.float32), samples)
+    medians = interleaved_medians(cases, rounds)
+    rows = []
+    for size in sizes:
+        plain, few = (samples / medians[size, noise] for noise in ("float32", "logits"))
+        rows.append([str(size), f"{plain:.0f}", f"{few:.0f}", f"{few / plain:.1f}"])
+    return markdown_table(["latent values", "samples/s", "of the logits", "times as fast"], rows)
+
+
 def memory_table():
     """Returns a Markdown table of the peak memory at few and at many samples."""
     return markdown_table(
@@ -176,6 +194,14 @@ def _model(orthogonal_layers, width, dtype):
         return models.resnet18(orthogonal_layers=orthogonal_layers, width=width)
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def _dense_model(size):
+    # Images of 8 channels, which nothing changes, and ten classes.
+    shape = (8, size // 64, 8)
+    encoder = keras.Sequential([keras.Input(shape), keras.layers.Identity()])
+    head = [keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(10)]
+    return models.LatentSmoothingModel(encoder, keras.Sequential(head), sigma=0.25)
 
 
 def _torch_sampler(width, dtype, samples, batch_size):
@@ -198,6 +224,7 @@ def main(argv):
     settings = (flag.head_width, flag.samples, flag.pass_size, flag.rounds)
     print(sampler_table(*settings), flush=True)
     print(depth_table(*settings), flush=True)
+    print(dense_table(*settings[1:]), flush=True)
     if flag.memory:
         print(memory_table())
 

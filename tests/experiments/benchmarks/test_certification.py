@@ -18,6 +18,8 @@ def test_tables_have_a_row_per_case():
     assert sum("bfloat16" in line for line in lines) >= 4
     lines = certification.depth_table(2, 32, 16, 1, depths=(0, 9)).splitlines()
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["0/18", "9/18"]
+    lines = certification.dense_table(32, 16, 1, sizes=(64, 128)).splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["64", "128"]
 
 
 def test_torch_head_counts_votes():
