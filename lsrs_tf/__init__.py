@@ -4,6 +4,7 @@ Source: Zeng, Su and Huang, "Certified Defense via Latent Space Randomized Smoot
 Encoders" (2021).
 """
 
+import importlib as _importlib
 import typing as _typing
 
 import keras as _keras
@@ -27,15 +28,19 @@ from lsrs_tf.lipschitz import lipschitz_bound, lipschitz_report  # noqa: E402
 from lsrs_tf.version import __version__  # noqa: E402
 
 if _typing.TYPE_CHECKING:
+    from lsrs_tf.attacks.functions import attack
+    from lsrs_tf.attacks.result import AttackResult
     from lsrs_tf.evaluation.clever import CleverResult, clever
 
 __all__ = [
+    "AttackResult",
     "CertificationResult",
     "Certifier",
     "CleverResult",
     "MarginResult",
     "SmoothedResult",
     "__version__",
+    "attack",
     "callbacks",
     "certify",
     "clever",
@@ -49,10 +54,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
-    """Imports what estimates only where it is asked for: certificates do not need it."""
-    if name in ("CleverResult", "clever"):
-        from lsrs_tf.evaluation import clever as estimates
+# What estimates or attacks is imported where it is asked for: certificates do not need it.
+_LATER = {
+    "AttackResult": "lsrs_tf.attacks.result",
+    "CleverResult": "lsrs_tf.evaluation.clever",
+    "attack": "lsrs_tf.attacks.functions",
+    "clever": "lsrs_tf.evaluation.clever",
+}
 
-        return getattr(estimates, name)
+
+def __getattr__(name):
+    """Imports a name of `_LATER`."""
+    if name in _LATER:
+        return getattr(_importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module 'lsrs_tf' has no attribute '{name}'")

@@ -17,6 +17,7 @@ SELECTION = 0
 ESTIMATION = 1
 PREDICTION = 2
 PILOT = 3
+ATTACK = 4
 # Added to a purpose where images share their noise.
 _SHARED = 16
 
@@ -37,8 +38,8 @@ def stream(seed, image, purpose):
         seed: int64 scalar tensor or int, the user's seed.
         image: float32 tensor of one image with pixels of at least 0. Its content decides, not its
             place in a data set.
-        purpose: `SELECTION`, `ESTIMATION`, `PREDICTION` or `PILOT`. Their streams are disjoint,
-            which the validity of a certificate rests on.
+        purpose: `SELECTION`, `ESTIMATION`, `PREDICTION`, `PILOT` or `ATTACK`. Their streams are
+            disjoint, which the validity of a certificate rests on.
 
     Returns:
         uint64 tensor [3]: the key of the generator and the start of its 128-bit counter.
