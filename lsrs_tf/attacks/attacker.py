@@ -9,15 +9,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from lsrs_tf.attacks.goal import Goal
-from lsrs_tf.attacks.line_search import distance_of
+from lsrs_tf.attacks.line_search import MORE_STARTS, distance_of
 from lsrs_tf.attacks.result import Outcome
 from lsrs_tf.attacks.search import Attack
 from lsrs_tf.attacks.vectors import boxed, normalized
 from lsrs_tf.sampling import random_streams
 from lsrs_tf.statistics.confidence import checked_count
 
-# Starts in addition to those asked for, where scores or gradients were not finite.
-MORE_STARTS = 2
 # Number of the first sample of the stream that starts come from, far behind those of the draws.
 _STARTS = 2**40
 

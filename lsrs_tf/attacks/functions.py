@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lsrs_tf.attacks.attacked_base import AttackedBase
+from lsrs_tf.attacks.attacked_smoothed import AttackedSmoothed
 from lsrs_tf.attacks.attacker import Attacker
 from lsrs_tf.attacks.goal import Goal
 from lsrs_tf.attacks.methods import attack_of
@@ -17,6 +18,7 @@ from lsrs_tf.certification.settings import checked_seed
 from lsrs_tf.models import LatentSmoothingModel
 from lsrs_tf.number_kinds import is_real_number
 from lsrs_tf.progress import progress
+from lsrs_tf.statistics.confidence import checked_count
 
 
 def attack(
@@ -25,12 +27,16 @@ def attack(
     labels: ArrayLike,
     *,
     method: Literal["pgd", "ddn", "fmn", "deepfool", "carlini_wagner", "lbfgs"] = "ddn",
-    classifier: Literal["base"] = "base",
+    classifier: Literal["base", "smoothed"] = "base",
     targets: ArrayLike | None = None,
     radius: float | None = None,
     steps: int | None = None,
     restarts: int = 1,
     seed: int = 0,
+    sigma: float | None = None,
+    draws: int = 32,
+    n: int = 1_000,
+    alpha: float = 0.001,
     batch_size: int | None = None,
     verbose: int = 1,
 ) -> AttackResult:
@@ -54,13 +60,21 @@ def attack(
               'deepfool' (Moosavi-Dezfooli et al. 2016), 'carlini_wagner' (2017) or 'lbfgs' (Szegedy
               et al. 2014, one image at a time).
         classifier: 'base' for the classifier without noise. It is frozen as for
-            `certify(method='margin')`; if the head has no bound, the head as it is.
+            `certify(method='margin')`; if the head has no bound, the head as it is. 'smoothed' for
+            the classifier that `predict` answers for: an attack has succeeded where it abstains or
+            answers otherwise, with samples of its own. An abstention contradicts no certificate,
+            so that `changed_distances` say where the answer is another class.
         targets: whole numbers [images], the class that each image is to get, or None for any other
             than the label.
         radius: float above 0, L2 radius in units of pixels in [0, 1], for 'pgd' only.
         steps: int, steps of each start, or None for the default of the method.
         restarts: int, starts of each search; the best one counts.
-        seed: int, seed of the starts.
+        seed: int, seed of the starts, and of draws and samples of the smoothed classifier.
+        sigma: float above 0, as for `certify`; for 'smoothed' only, as the next three.
+        draws: int, draws of the noise that gradients are averaged over, the same in all steps.
+        n: int, samples of each answer, as for `predict`.
+        alpha: float in (0, 1), as for `predict`: the probability that the answer for an image that
+            is found is wrong.
         batch_size: int, images in one search, or None for a number that suits the classifier.
         verbose: 0 for silence, 1 for a progress bar.
 
@@ -91,9 +105,25 @@ def attack(
     search = attack_of(method, steps)
     radius = checked_radius(radius, search)
     seed = checked_seed(seed)
-    if classifier != "base":
-        raise ValueError(f"`classifier` must be base. Received: {classifier!r}")
-    attacked = AttackedBase(model)
+    if classifier == "base":
+        if sigma is not None:
+            raise ValueError(
+                "`sigma` belongs to classifier='smoothed'; the base classifier has no noise. "
+                f"Received: sigma={sigma!r}"
+            )
+        attacked = AttackedBase(model)
+    elif classifier == "smoothed":
+        attacked = AttackedSmoothed(
+            model,
+            sigma=sigma,
+            draws=draws,
+            n=n,
+            alpha=alpha,
+            seed=seed,
+            starts=checked_count(restarts, "restarts"),
+        )
+    else:
+        raise ValueError(f"`classifier` must be base or smoothed. Received: {classifier!r}")
     attacker = Attacker(
         attacked,
         search,

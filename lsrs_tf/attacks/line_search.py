@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+# Starts of a search in addition to those asked for, where scores or gradients were not finite.
+MORE_STARTS = 2
 Image = NDArray[np.float32]
 
 

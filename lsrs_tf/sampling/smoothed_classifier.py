@@ -217,6 +217,10 @@ class SmoothedClassifier:
         stream = noise_stream(0, image, SELECTION)
         self.count_packed([self.encode(image)], [stream], [0], [1])
 
+    def logits_in_graph(self, latents):
+        """Returns the head's logits [rows, classes] of latents, noisy or not, a float32 tensor."""
+        return self._head(latents, training=False)
+
     def encode_in_graph(self, image):
         """Returns the float32 latent of one image, a tensor of `image_shape`."""
         return self.noise.prepared(self.encoder(image[tf.newaxis], training=False)[0])

@@ -151,7 +151,7 @@ def test_invalid_arguments_are_refused():
     images = gray_images(2)
     for options, message in (
         ({"method": "newton"}, "`method` must be one of pgd"),
-        ({"classifier": "other"}, "`classifier` must be"),
+        ({"classifier": "other"}, "`classifier` must be base or smoothed"),
         ({"method": "pgd"}, "needs a `radius` above 0"),
         ({"method": "pgd", "radius": 0.0}, "needs a `radius` above 0"),
         ({"radius": 0.5}, "looks for the nearest image"),

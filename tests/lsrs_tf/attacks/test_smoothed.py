@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+import lsrs_tf
+from lsrs_tf import models
+from lsrs_tf.attacks.attacked_smoothed import AttackedSmoothed
+from tests.lsrs_tf.attacks.victims import gray_images, linear_model
+from tests.simulated import threshold_model
+
+N = 400
+
+
+def _attack(model, images, labels, **options):
+    return lsrs_tf.attack(
+        model, images, labels, classifier="smoothed", n=N, verbose=0, **{"steps": 40, **options}
+    )
+
+
+@pytest.mark.parametrize("method", ["ddn", "fmn"])
+def test_the_boundary_of_a_smoothed_threshold_is_found(method):
+    # The smoothed classifier of a threshold is that threshold; a narrow softmax is a vote.
+    model = threshold_model(0.5, 0.1)
+    model.head.layers[-1].kernel.assign(1e3 * model.head.layers[-1].kernel)
+    model.head.layers[-1].bias.assign(1e3 * model.head.layers[-1].bias)
+    images = np.reshape([0.8, 0.3], (2, 1, 1, 1)).astype(np.float32)
+    result = _attack(model, images, [1, 0], method=method)
+    exact = np.array([0.3, 0.2])
+    # It abstains before the boundary, and changes its class behind it.
+    assert np.all((result.distances > exact - 0.03) & (result.distances < exact + 0.01))
+    assert np.all(result.changed_distances > exact - 1e-6)
+    assert np.all(result.changed_distances < exact + 0.07)
+
+
+def test_what_is_found_is_what_predict_answers():
+    model, weights, biases = linear_model()
+    images = gray_images(4)
+    labels = (images.reshape(4, -1) @ weights + biases).argmax(axis=1)
+    result = _attack(model, images, labels, seed=3)
+    answers = lsrs_tf.predict(model, result.images, n=N, seed=3, verbose=0)
+    np.testing.assert_array_equal(answers, result.labels)
+    assert np.all((answers != labels) & np.isfinite(result.distances))
+    assert np.all(result.changed_distances >= result.distances)
+    again = _attack(model, images, labels, seed=3)
+    np.testing.assert_array_equal(again.images, result.images)
+
+
+def test_targets_are_answers_and_not_abstentions():
+    model, weights, biases = linear_model(num_classes=3)
+    images = gray_images(2)
+    labels = (images.reshape(2, -1) @ weights + biases).argmax(axis=1)
+    targets = (labels + 1) % 3
+    result = _attack(model, images, labels, targets=targets)
+    np.testing.assert_array_equal(result.labels, targets)
+    np.testing.assert_array_equal(result.changed_distances, result.distances)
+
+
+def test_scores_are_mean_soft_votes_of_fixed_draws():
+    model = models.convnet(width=2)
+    attacked = AttackedSmoothed(model, draws=4, n=N)
+    images = np.random.default_rng(0).uniform(size=(2, 8, 8, 1)).astype(np.float32)
+    draws = attacked.draws(list(images), 0)
+    np.testing.assert_array_equal(draws, attacked.draws(list(images), 0))
+    assert not np.array_equal(draws, attacked.draws(list(images), 1))
+    scores = attacked.scores(images.astype(np.float64), draws).numpy()
+    latents = model.encoder(images).numpy()
+    logits = [model.head(latents + draws[:, i]).numpy() for i in range(4)]
+    soft = np.mean([np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) for z in logits], axis=0)
+    np.testing.assert_allclose(np.exp(scores), soft, rtol=1e-4)
+    assert not attacked.depend_on_batch(images).any()
+
+
+def test_too_few_samples_are_refused():
+    model, _, _ = linear_model()
+    with pytest.raises(ValueError, match="n=10 samples"):
+        lsrs_tf.attack(model, gray_images(1), [0], classifier="smoothed", n=10, verbose=0)
+    with pytest.raises(ValueError, match="`sigma` belongs to"):
+        lsrs_tf.attack(model, gray_images(1), [0], sigma=0.1, verbose=0)
