@@ -13,7 +13,7 @@ import sys
 
 from absl import flags
 
-COMMANDS = ("train", "certify", "merge", "recertify", "report", "export")
+COMMANDS = ("train", "certify", "merge", "recertify", "attack", "report", "export")
 PAGE = pathlib.Path(__file__).parent / "reference" / "commands.md"
 
 _INTRODUCTION = """\

@@ -6,6 +6,7 @@ may be defined by several commands in one process.
 
 from absl import flags
 
+from lsrs_tf.attacks.methods import METHODS as ATTACKS
 from lsrs_tf.certification.settings import AGAINST, METHODS
 from lsrs_tf.sampling.noise import NOISE_MODELS
 
@@ -126,6 +127,51 @@ def define_method():
         "images_per_draw",
         1,
         "Images that share their noise in a pass, for --method=fixed; 16 saves most of its time.",
+        lower_bound=1,
+    )
+
+
+def define_attack(method):
+    """Defines the flags of commands that attack.
+
+    Args:
+        method: str, the attack by default.
+    """
+    _define(flags.DEFINE_enum, "attack", method, ATTACKS, "The attack; pgd needs a radius.")
+    _define(
+        flags.DEFINE_enum,
+        "classifier",
+        "base",
+        ["base", "smoothed"],
+        "base: the classifier without noise, that of --method=margin; smoothed: by majority.",
+    )
+    _define(
+        flags.DEFINE_integer,
+        "steps",
+        None,
+        "Steps of each start of an attack; None means the default of the attack.",
+        lower_bound=1,
+    )
+    _define(
+        flags.DEFINE_integer,
+        "restarts",
+        1,
+        "Starts of each attack, the best of which counts.",
+        lower_bound=1,
+    )
+    _define(flags.DEFINE_float, "radius", None, "L2 radius of --attack=pgd, pixels in [0, 1].")
+    _define(
+        flags.DEFINE_integer,
+        "draws",
+        32,
+        "Draws of the noise for each gradient of a smoothed classifier.",
+        lower_bound=1,
+    )
+    _define(
+        flags.DEFINE_integer,
+        "predict_n",
+        1_000,
+        "Noisy samples of a prediction of the smoothed classifier.",
         lower_bound=1,
     )
 

@@ -76,6 +76,10 @@ class AttackedBase:
     def draws(self, images, start):
         """Returns None: there is no noise."""
 
+    def columns(self):
+        """Returns what a row of a file of attacks says of the classifier, dict of str to value."""
+        return {"classifier": self.name, **dict.fromkeys(("sigma", "noise", "draws", "n", "alpha"))}
+
     def answer(self, image):
         """Returns the class of one float32 image, -1 for a tie or values that are not finite."""
         return largest(self._alone(tf.convert_to_tensor(image, tf.float32)).numpy())

@@ -90,6 +90,17 @@ class AttackedSmoothed:
         votes = tf.nn.log_softmax(tf.reshape(logits, [-1, self._draws, self.num_classes]))
         return tf.reduce_logsumexp(votes, axis=1) - math.log(self._draws)
 
+    def columns(self):
+        """Returns what a row of a file of attacks says of the classifier, dict of str to value."""
+        return {
+            "classifier": self.name,
+            "sigma": self.classifier.radius_scale.sigma,
+            "noise": self.classifier.noise.name,
+            "draws": self._draws,
+            "n": self._n,
+            "alpha": self._alpha,
+        }
+
     def draws(self, images, start):
         """Returns noise for several images, float32 [images, draws, *latent shape].
 

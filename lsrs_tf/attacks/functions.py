@@ -16,8 +16,10 @@ from lsrs_tf.attacks.search import Attack
 from lsrs_tf.certification.images import Images, each_image
 from lsrs_tf.certification.settings import checked_seed
 from lsrs_tf.models import LatentSmoothingModel
+from lsrs_tf.models.base_classifier import BaseClassifier
 from lsrs_tf.number_kinds import is_real_number
 from lsrs_tf.progress import progress
+from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
 from lsrs_tf.statistics.confidence import checked_count
 
 
@@ -102,40 +104,27 @@ def attack(
         >>> result.labels.tolist()
         [0]
     """
-    search = attack_of(method, steps)
-    radius = checked_radius(radius, search)
-    seed = checked_seed(seed)
-    if classifier == "base":
-        if sigma is not None:
-            raise ValueError(
-                "`sigma` belongs to classifier='smoothed'; the base classifier has no noise. "
-                f"Received: sigma={sigma!r}"
-            )
-        attacked = AttackedBase(model)
-    elif classifier == "smoothed":
-        attacked = AttackedSmoothed(
-            model,
-            sigma=sigma,
-            draws=draws,
-            n=n,
-            alpha=alpha,
-            seed=seed,
-            starts=checked_count(restarts, "restarts"),
-        )
-    else:
-        raise ValueError(f"`classifier` must be base or smoothed. Received: {classifier!r}")
-    attacker = Attacker(
-        attacked,
-        search,
+    attacker = attacker_of(
+        model,
+        method,
+        classifier=classifier,
         targeted=targets is not None,
+        radius=radius,
+        steps=steps,
         restarts=restarts,
         seed=seed,
+        sigma=sigma,
+        draws=draws,
+        n=n,
+        alpha=alpha,
         batch_size=batch_size,
     )
+    search, attacked = attacker.attack, attacker.attacked
+    longest = checked_radius(radius, search)
     # Read before the work begins, which is long: the last image may be invalid.
     checked = list(each_image(images, attacked.image_shape))
     goals = checked_goals(labels, targets, len(checked), attacked.num_classes)
-    entries = [(image, goal, radius) for image, goal in zip(checked, goals, strict=True)]
+    entries = [(image, goal, longest) for image, goal in zip(checked, goals, strict=True)]
     outcomes = list(
         progress(
             attacker.outcomes(entries),
@@ -157,7 +146,64 @@ def attack(
         method=search.name,
         classifier=attacked.name,
         steps=search.steps,
-        seed=seed,
+        seed=int(seed),
+    )
+
+
+def attacker_of(
+    model: LatentSmoothingModel | SmoothedClassifier | BaseClassifier,
+    method: str,
+    *,
+    classifier: str = "base",
+    targeted: bool = False,
+    radius: float | None = None,
+    steps: int | None = None,
+    restarts: int = 1,
+    seed: int = 0,
+    sigma: float | None = None,
+    draws: int = 32,
+    n: int = 1_000,
+    alpha: float = 0.001,
+    batch_size: int | None = None,
+) -> Attacker:
+    """Returns the `Attacker` of the arguments of `attack`, for many calls.
+
+    Args:
+        model: as for `attack`, or the classifier of a certifier.
+        method: as for `attack`, as are those that follow.
+        classifier: str.
+        targeted: bool, whether goals have targets.
+        radius: float or None, checked only.
+        steps: int or None.
+        restarts: int.
+        seed: int.
+        sigma: float or None.
+        draws: int.
+        n: int.
+        alpha: float.
+        batch_size: int or None.
+
+    Raises:
+        ValueError: if a setting is not valid.
+    """
+    search = attack_of(method, steps)
+    checked_radius(radius, search)
+    seed, restarts = checked_seed(seed), checked_count(restarts, "restarts")
+    if classifier == "base":
+        if sigma is not None:
+            raise ValueError(
+                "`sigma` belongs to classifier='smoothed'; the base classifier has no noise. "
+                f"Received: sigma={sigma!r}"
+            )
+        attacked = AttackedBase(model)
+    elif classifier == "smoothed":
+        attacked = AttackedSmoothed(
+            model, sigma=sigma, draws=draws, n=n, alpha=alpha, seed=seed, starts=restarts
+        )
+    else:
+        raise ValueError(f"`classifier` must be base or smoothed. Received: {classifier!r}")
+    return Attacker(
+        attacked, search, targeted=targeted, restarts=restarts, seed=seed, batch_size=batch_size
     )
 
 

@@ -4,13 +4,13 @@ import io
 import os
 import pathlib
 from collections.abc import Iterable, Mapping
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 from lsrs_tf.files import written_whole
 from lsrs_tf.records import schema
 from lsrs_tf.records.notation import shown
-from lsrs_tf.records.reading import GZIP, table_of, written_row
-from lsrs_tf.records.schema import Record, is_correct
+from lsrs_tf.records.reading import GZIP, Table, table_of, written_row
+from lsrs_tf.records.schema import is_correct
 
 _ADVICE = "Remove the line; its image will be certified again when certification resumes."
 
@@ -49,7 +49,7 @@ class Journal:
         self._settings = {name: schema.written(name, value) for name, value in settings.items()}
         if results is None:
             results = schema.results_of(self._settings.get("method", "fixed"))
-        self._columns = [*schema.names(schema.CERTIFICATE), *settings, *results]
+        self._columns = [*self._own_columns(), *settings, *results]
         self._path.parent.mkdir(parents=True, exist_ok=True)
         if self._path.is_dir():
             raise FileExistsError(f"{self._path} is a folder. Give the name of a file.")
@@ -99,7 +99,7 @@ class Journal:
             "time": seconds,
             **self._settings,
         }
-        self._write(written_row(schema.written(name, values[name]) for name in self._columns))
+        self._append(values)
 
     def sort(self) -> None:
         """Brings the rows into the order of the indices, at once or not at all.
@@ -119,6 +119,18 @@ class Journal:
         if self._file is not None:
             self._file.close()
 
+    def _own_columns(self) -> tuple[str, ...]:
+        """Returns the names of the columns before the settings."""
+        return schema.names(schema.CERTIFICATE)
+
+    def _records_of(self, text: str) -> tuple[Table, list[Any]]:
+        """Returns the table of a text, and its records, which have `idx` and `extra`."""
+        table = table_of(text, self._path, _ADVICE)
+        return table, table.records
+
+    def _append(self, values: Mapping[str, object]) -> None:
+        self._write(written_row(schema.written(name, values[name]) for name in self._columns))
+
     def _open(self) -> None:
         """Opens and locks what is now under the path."""
         opened = self._path.open("ab")
@@ -136,7 +148,7 @@ class Journal:
                 f"Another process has just finished {self._path}. Give the same command again."
             )
 
-    def _resume(self) -> dict[int, Record]:
+    def _resume(self) -> dict[int, Any]:
         """Returns what the file holds. Only a file that is ours is changed."""
         content = self._path.read_bytes()
         whole = content.rfind(b"\n") + 1
@@ -149,8 +161,8 @@ class Journal:
             self._write(header)
             return {}
         text = self._ours(content[:whole])
-        table = table_of(text, self._path, _ADVICE)
-        self._check_settings(table.records)
+        table, records = self._records_of(text)
+        self._check_settings(records)
         half = content[whole:].decode(errors="replace")
         if half.strip("\r\n"):
             print(self._about_half_a_row(half, table.header), flush=True)
@@ -164,7 +176,7 @@ class Journal:
             self._replace(as_written)
         elif half:
             os.truncate(self._path, whole)
-        return {record.idx: record for record in table.records}
+        return {record.idx: record for record in records}
 
     def _ours(self, content: bytes) -> str:
         """Returns the text of a file of these columns, and leaves out what it has not yet."""
@@ -197,7 +209,7 @@ class Journal:
             f"{', '.join(missing) or 'none'}). Give another --outfile, or remove the file."
         )
 
-    def _check_settings(self, records: Iterable[Record]) -> None:
+    def _check_settings(self, records: Iterable[Any]) -> None:
         for record in records:
             # A file of an earlier version was made with what was then the only way: the default.
             before = {

@@ -83,7 +83,7 @@ def table_of(text: str, path: pathlib.Path, advice: str = _CORRECT) -> Table:
     Raises:
         ValueError: see `read_table`.
     """
-    lines = _numbered_rows(text, path, advice)
+    lines = numbered_rows(text, path, advice)
     if not lines:
         raise ValueError(f"{path} is empty. {_expected()}")
     header = _header(lines[0][1], path)
@@ -138,7 +138,7 @@ def _decoded(content: bytes, path: pathlib.Path) -> str:
         ) from error
 
 
-def _numbered_rows(text: str, path: pathlib.Path, advice: str) -> list[tuple[int, list[str]]]:
+def numbered_rows(text: str, path: pathlib.Path, advice: str) -> list[tuple[int, list[str]]]:
     """Returns list of (number of the first line of the row, its cells); blank lines are no rows."""
     if "\0" in text:
         number = text.count("\n", 0, text.index("\0")) + 1

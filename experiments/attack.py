@@ -1,0 +1,66 @@
+"""Attacks the test images of a training run: upper bounds of the distance to another class.
+
+One row per image goes to a tab-separated file as soon as it is known. When the command is
+interrupted and given again, it goes on where it was. Distances are upper bounds, and stand beside
+the certified radii in the report.
+
+    python -m experiments.attack --run_dir=runs/digits_ls --classifier=smoothed --num_images=100
+    python -m experiments.report runs/digits_ls
+"""
+
+import pathlib
+
+from absl import flags
+
+from experiments import certified_test_set, checkpoints, command_line, datasets, shared_flags
+from experiments.attacked_test_set import attack_test_images
+from experiments.run_directory import RunDirectory
+from lsrs_tf.attacks.functions import attacker_of
+
+flags.DEFINE_string("run_dir", None, "Folder of the training run (its --output_dir).")
+flags.DEFINE_float("sigma", None, "Standard deviation of the noise; None means that of training.")
+flags.DEFINE_string("outfile", None, "File to write; None means attacked.tsv in --run_dir.")
+flags.DEFINE_string("shard", None, "Part of the test images, such as 2/4 for the second of four.")
+flags.DEFINE_string(
+    "adversarial_dir", None, "Folder for pairs of PNG files, each image and what was found."
+)
+flags.adopt_module_key_flags(command_line)
+shared_flags.define_data()
+shared_flags.define_alpha()
+shared_flags.define_attack("ddn")
+
+
+def main(argv):
+    """Attacks."""
+    command_line.refuse_arguments(argv)
+    flag = flags.FLAGS
+    run = RunDirectory(flag.run_dir)
+    data = datasets.load(run.settings()["dataset"], flag.data_dir, flag.download)
+    shard = certified_test_set.parsed_shard(flag.shard)
+    path = pathlib.Path(
+        flag.outfile or certified_test_set.shard_path(run.path / "attacked.tsv", shard)
+    )
+    indices = certified_test_set.of_shard(
+        certified_test_set.evenly_spread(data.num_test, flag.num_images), shard
+    )
+    model = checkpoints.load_model(run.model)
+    settings = {
+        "classifier": flag.classifier,
+        "steps": flag.steps,
+        "restarts": flag.restarts,
+        "seed": flag.seed,
+        "sigma": flag.sigma,
+        "draws": flag.draws,
+        "n": flag.predict_n,
+        "alpha": flag.alpha,
+    }
+    attacker = attacker_of(model, flag.attack, radius=flag.radius, **settings)
+    attack_test_images(
+        attacker, model, data, path, indices, flag.radius, settings, flag.adversarial_dir
+    )
+    print(f"Wrote {path}. Next: python -m experiments.report {flag.run_dir}")
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("run_dir")
+    command_line.run(main)

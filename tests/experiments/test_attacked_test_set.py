@@ -1,0 +1,66 @@
+import math
+
+import numpy as np
+import pytest
+
+from experiments import datasets
+from experiments.attacked_test_set import attack_test_images
+from lsrs_tf import models
+from lsrs_tf.attacks.functions import attacker_of
+from lsrs_tf.records.attacks import read_attacks
+from lsrs_tf.records.reading import read
+
+
+@pytest.fixture(scope="module")
+def model():
+    return models.convnet(width=2)
+
+
+def _attack(model, path, indices, steps=5, **options):
+    attacker = attacker_of(model, "fmn", steps=steps)
+    data = datasets.load("digits")
+    settings = {"restarts": 1, "seed": 0}
+    attack_test_images(attacker, model, data, path, indices, settings=settings, **options)
+
+
+def test_rows_resume_and_refuse_other_settings(model, tmp_path):
+    path = tmp_path / "attacked.tsv"
+    _attack(model, path, [3])
+    _attack(model, path, [0, 3, 7], adversarial_dir=tmp_path / "pairs")
+    records = read_attacks(path)
+    assert [record.idx for record in records] == [0, 3, 7]
+    for record in records:
+        assert (record.distance == 0) == (record.clean != record.label)
+        assert record.extra["attack"] == "fmn"
+        assert record.value("steps") == "5"
+    found = [record for record in records if record.idx != 3 and math.isfinite(record.distance)]
+    assert len(list((tmp_path / "pairs").glob("*.png"))) == 2 * len(found)
+    with pytest.raises(FileExistsError, match="steps=5 before, 6 now"):
+        _attack(model, path, [0, 3, 7], steps=6)
+    with pytest.raises(FileExistsError, match="not among"):
+        _attack(model, path, [0, 3])
+    # Distances are never taken for radii.
+    with pytest.raises(ValueError, match="lacks predict, radius"):
+        read(path)
+
+
+def test_damaged_rows_are_refused(model, tmp_path):
+    path = tmp_path / "attacked.tsv"
+    _attack(model, path, [0, 3, 7])
+    text = path.read_text()
+    rows = [line.split("\t") for line in text.splitlines()]
+    for column, value, message in (
+        (3, "-1", "column distance"),
+        (3, "nan", "column distance"),
+        (4, "-0.5", "column changed_distance"),
+        (2, "x", "column found"),
+    ):
+        changed = [list(row) for row in rows]
+        changed[2][column] = value
+        path.write_text("".join("\t".join(row) + "\n" for row in changed))
+        with pytest.raises(ValueError, match=f"Line 3 .*{message}"):
+            read_attacks(path)
+    path.write_text(text + text.splitlines()[-1] + "\n")
+    with pytest.raises(ValueError, match="more than one row for image 7"):
+        read_attacks(path)
+    assert np.isfinite(float(rows[1][3])) or rows[1][3] == "inf"
