@@ -7,6 +7,8 @@ from absl import app, flags, logging
 
 # The exit status of a command that was stopped by Ctrl-C.
 _INTERRUPTED = 130
+# The exit status of a command that found attacks inside certificates.
+CONTRADICTED = 3
 _FLAG_FILES = pathlib.Path(__file__).parent / "flags"
 
 flags.DEFINE_boolean("debug", False, "Show the traceback of an error.")

@@ -3,13 +3,17 @@
     python -m experiments.report runs/cifar_ls runs/cifar_is --output_dir=runs/comparison
 
 Each argument is a certification file (of this package, or any file in the format of Cohen et al.),
-or the folder of a training run.
+or the folder of a training run. Where a folder also holds attacks on the classifier that is
+certified (`experiments.attack`), both stand beside each other; attacks inside certificates beyond
+what alpha allows end the command with the exit status 3.
 """
+
+import sys
 
 from absl import flags
 
 from experiments import command_line
-from experiments.report_writer import write_report
+from experiments.report_writer import alarms_of, write_report
 
 flags.DEFINE_string("output_dir", "report", "Folder for report.md, its pictures and CSV files.")
 flags.adopt_module_key_flags(command_line)
@@ -26,6 +30,10 @@ def main(argv):
     directory = flags.FLAGS.output_dir
     print(write_report(paths, directory))
     print(f"Wrote {directory}/report.md, with pictures and CSV files.")
+    alarms = alarms_of(paths)
+    if alarms:
+        print("\n".join(alarms), file=sys.stderr)
+        sys.exit(command_line.CONTRADICTED)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from experiments.sandwich import plot_sandwiches, sandwich_rows, sandwich_table, sandwiches
 from lsrs_tf.evaluation import (
     certified_accuracy_interval,
     exact_average_certified_radius,
@@ -149,9 +150,28 @@ def write_report(paths, directory):
         with written_whole(directory / "class_probabilities.png") as path:
             plot_class_probabilities(shares).savefig(path, dpi=150)
         pictures += "\n![Share of the selected class](class_probabilities.png)\n"
+    found = sandwiches(_distinct_names(runs))
+    if found:
+        alarms = "".join(f"\n{one.name}: {one.contradictions()}\n" for one in found)
+        text += f"\n{sandwich_table(found)}{alarms}"
+        _write_csv(directory / "sandwich.csv", sandwich_rows(found))
+        with written_whole(directory / "sandwich.png") as path:
+            plot_sandwiches(found).savefig(path, dpi=150)
+        pictures += "\n![Certified accuracy and accuracy under attack](sandwich.png)\n"
     with written_whole(directory / "report.md") as path:
         path.write_text(f"{text}\n{pictures}")
     return text
+
+
+def alarms_of(paths):
+    """Returns what is wrong with certificates that attacks contradict, a list of str.
+
+    Args:
+        paths: list of certification files or folders of training runs.
+    """
+    found = sandwiches(_distinct_names([read_run(path) for path in paths]))
+    inside = [(one.name, one.contradictions()) for one in found]
+    return [f"{name}: {one}" for name, one in inside if one.alarm]
 
 
 def _curves(runs, step=0.05):
