@@ -13,7 +13,16 @@ import sys
 
 from absl import flags
 
-COMMANDS = ("train", "certify", "merge", "recertify", "attack", "report", "export")
+COMMANDS = (
+    "train",
+    "certify",
+    "merge",
+    "recertify",
+    "attack",
+    "validate",
+    "report",
+    "export",
+)
 PAGE = pathlib.Path(__file__).parent / "reference" / "commands.md"
 
 _INTRODUCTION = """\
