@@ -154,7 +154,9 @@ class AttackedSmoothed:
         if reached is not None:
             shares = [reached, *(reached * factor for factor in _BEYOND)]
         changed = self._confirmed(segment, goal.changed, shares, self._strict_alpha)
-        reached = changed if reached is None else reached
+        # The search for another class has samples of its own, and may end nearer.
+        if reached is None or (changed is not None and changed < reached):
+            reached = changed
         return tuple(None if end is None else segment.point(end) for end in (reached, changed))
 
     def _confirmed(self, segment, wanted, shares, alpha):

@@ -4,6 +4,7 @@ import pytest
 import lsrs_tf
 from lsrs_tf import models
 from lsrs_tf.attacks.attacked_smoothed import AttackedSmoothed
+from lsrs_tf.attacks.goal import Goal
 from tests.lsrs_tf.attacks.victims import gray_images, linear_model
 from tests.simulated import threshold_model
 
@@ -52,6 +53,16 @@ def test_targets_are_answers_and_not_abstentions():
     result = _attack(model, images, labels, targets=targets)
     np.testing.assert_array_equal(result.labels, targets)
     np.testing.assert_array_equal(result.changed_distances, result.distances)
+
+
+def test_another_class_is_never_nearer_than_what_is_reached(monkeypatch):
+    attacked = AttackedSmoothed(models.convnet(width=2), n=N)
+    shares = iter([0.8, 0.5])
+    monkeypatch.setattr(attacked, "_confirmed", lambda *_: next(shares))
+    image = np.zeros((8, 8, 1), np.float32)
+    reached, changed = attacked.nearest(image, image + 1, Goal(0), np.inf)
+    np.testing.assert_array_equal(reached, changed)
+    np.testing.assert_array_equal(reached, image + 0.5)
 
 
 def test_scores_are_mean_soft_votes_of_fixed_draws():
