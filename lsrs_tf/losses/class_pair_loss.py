@@ -5,7 +5,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from lsrs_tf.losses.arguments import number_above_zero
 from lsrs_tf.losses.class_pairs import (
     distances_of_columns,
     global_constants,
@@ -14,6 +13,7 @@ from lsrs_tf.losses.class_pairs import (
 )
 from lsrs_tf.losses.labelled_logits import number_of_classes
 from lsrs_tf.losses.logit_loss import LogitLoss
+from lsrs_tf.number_kinds import number_above_zero
 
 
 class ClassPairLoss(LogitLoss):

@@ -3,9 +3,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from lsrs_tf.losses.arguments import number_from_zero
 from lsrs_tf.losses.class_pair_loss import ClassPairLoss
 from lsrs_tf.losses.labelled_logits import crossentropy
+from lsrs_tf.number_kinds import number_from_zero
 
 
 @keras.saving.register_keras_serializable("lsrs_tf")

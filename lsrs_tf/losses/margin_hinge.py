@@ -3,8 +3,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from lsrs_tf.losses.arguments import number_above_zero
 from lsrs_tf.losses.logit_loss import LogitLoss
+from lsrs_tf.number_kinds import number_above_zero
 
 
 @keras.saving.register_keras_serializable("lsrs_tf")
