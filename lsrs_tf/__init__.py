@@ -16,7 +16,13 @@ if _keras.backend.backend() != "tensorflow":
         "KERAS_BACKEND=tensorflow before Keras is first imported."
     )
 
-from lsrs_tf import callbacks, layers, losses, models  # noqa: E402  (the backend is checked first)
+from lsrs_tf import (  # noqa: E402  (the backend is checked first)
+    callbacks,
+    layers,
+    losses,
+    models,
+    training,
+)
 from lsrs_tf.certification.certificate import (  # noqa: E402
     CertificationResult,
     MarginResult,
@@ -51,6 +57,7 @@ __all__ = [
     "models",
     "predict",
     "recertify",
+    "training",
 ]
 
 

@@ -92,6 +92,7 @@ class LatentSmoothingModel(keras.Model):
         self.encoder = encoder
         self.head = head
         self.sigma = float(checked_sigma(sigma))
+        self.objective = None
         # Of standard deviation 1, because Keras' layer takes none above that.
         self.noise = keras.layers.GaussianNoise(1.0)
         self.supports_jit = precision.xla_is_worthwhile()
@@ -130,19 +131,70 @@ class LatentSmoothingModel(keras.Model):
         """Returns the shape of the logits."""
         return self.head.compute_output_shape(self.encoder.compute_output_shape(input_shape))
 
-    def compile(self, optimizer="rmsprop", loss=None, *args, **kwargs):
-        """Configures the training; for arguments see `keras.Model`.
+    def compile(self, optimizer="rmsprop", loss=None, *args, objective=None, **kwargs):
+        """Configures the training; for further arguments see `keras.Model`.
 
         A loss that reads weights of the model, one of `lsrs_tf.losses`, is bound to this model: it
         has a method `bind`, which returns the loss to train with.
+
+        Args:
+            optimizer: see `keras.Model`.
+            loss: see `keras.Model`.
+            *args: see `keras.Model`.
+            objective: one of `lsrs_tf.training`, what a step of the training minimizes; None is the
+                loss of images with one noise each, as `lsrs_tf.training.Gaussian`.
+            **kwargs: see `keras.Model`.
         """
+        if objective is not None:
+            if isinstance(objective, type) or not hasattr(objective, "loss_and_logits"):
+                raise ValueError(
+                    "Argument `objective` must be an object of lsrs_tf.training, such as "
+                    f"training.Consistency(), or None. Received: objective={objective!r}"
+                )
+            objective.check_model(self, loss)
         if loss is not None:
             loss = keras.tree.map_structure(self._bound_loss, loss)
         super().compile(optimizer, loss, *args, **kwargs)
+        self.objective = objective
+
+    def train_step(self, data):
+        """Takes a step of the optimizer on a batch, and returns the metrics."""
+        if self.objective is None:
+            return super().train_step(data)
+        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            loss, logits = self.objective.loss_and_logits(self, images, labels, sample_weight)
+            scaled_loss = self.optimizer.scale_loss(loss)
+        weights = self.trainable_weights
+        gradients = tape.gradient(scaled_loss, weights)
+        self._check_gradients(dict(zip(map(id, weights), gradients, strict=True)))
+        for metric in self.metrics:
+            if metric.name == "loss":
+                # The loss is a summand of that of all replicas.
+                replicas = tf.distribute.get_strategy().num_replicas_in_sync
+                metric.update_state(loss * replicas, sample_weight=tf.shape(logits)[0])
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        return self.compute_metrics(images, labels, logits, sample_weight=sample_weight)
+
+    def _check_gradients(self, gradients):
+        trained = self.encoder.trainable_weights
+        if trained and all(gradients[id(weight)] is None for weight in trained):
+            raise ValueError(
+                f"No gradient reaches the weights of the encoder '{self.encoder.name}'. One of its "
+                "layers has none, tf.stop_gradient or rounding for instance. Remove it, or set "
+                "`encoder.trainable = False` to train the head only."
+            )
 
     def _bound_loss(self, loss):
         bind = getattr(loss, "bind", None)
         return loss if bind is None else bind(self)
+
+    def get_compile_config(self):
+        """Returns what the model was compiled with."""
+        config = super().get_compile_config()
+        if config and self.objective is not None:
+            config["objective"] = keras.saving.serialize_keras_object(self.objective)
+        return config
 
     def compile_from_config(self, config):
         """Compiles as the model that was saved had been compiled."""
