@@ -13,7 +13,15 @@ import keras
 from absl import flags
 
 import lsrs_tf
-from experiments import checkpoints, command_line, datasets, fitting, loss_flags, shared_flags
+from experiments import (
+    checkpoints,
+    command_line,
+    datasets,
+    fitting,
+    loss_flags,
+    objective_flags,
+    shared_flags,
+)
 from experiments.certified_test_set import certify_test_images, evenly_spread
 from experiments.report_writer import write_report
 from experiments.run_directory import RunDirectory
@@ -97,7 +105,11 @@ flags.DEFINE_boolean("export", False, "Write a SavedModel at the end.")
 flags.mark_flags_as_required(["dataset", "model", "sigma", "epochs", "output_dir"])
 
 # Settings that folders of earlier versions lack, and what they were.
-_DEFAULTS = {"learning_rate_schedule": "step", **loss_flags.DEFAULTS}
+_DEFAULTS = {
+    "learning_rate_schedule": "step",
+    **loss_flags.DEFAULTS,
+    **objective_flags.DEFAULTS,
+}
 # What sizes a model, in addition to its number of orthogonal layers.
 _SIZES = ("width", "widen_factor", "depth", "dense_depth", "head_units", "orthogonal_head")
 # What decides the trained weights; a folder holds one run of these.
@@ -117,9 +129,11 @@ _SETTINGS = (
     "steps_per_epoch",
     "seed",
     *loss_flags.NAMES,
+    *objective_flags.NAMES,
 )
 flags.adopt_module_key_flags(command_line)
 flags.adopt_module_key_flags(loss_flags)
+flags.adopt_module_key_flags(objective_flags)
 shared_flags.define_data()
 shared_flags.define_method()
 shared_flags.define_export()
@@ -136,6 +150,7 @@ def main(argv):
     )
     data = datasets.load(flag.dataset, flag.data_dir, flag.download)
     loss = loss_flags.loss_of_flags(_steps_per_epoch(data) * flag.epochs)
+    objective = objective_flags.objective_of_flags(_steps_per_epoch(data))
     if flag.certify or flag.export:
         # Not after the training, which may take days.
         evenly_spread(data.num_test, flag.num_images)
@@ -152,7 +167,7 @@ def main(argv):
     run.claim({name: getattr(flag, name) for name in _SETTINGS}, _DEFAULTS)
     with written_whole(run.class_names) as path:
         path.write_text(json.dumps(data.class_names) + "\n")
-    model = _trained_model(run, data, sizes, loss)
+    model = _trained_model(run, data, sizes, loss, objective)
     if flag.certify:
         certify_test_images(
             lsrs_tf.Certifier(model, **shared_flags.certification_settings()),
@@ -170,7 +185,7 @@ def main(argv):
         export_run(model, run, directory=None, sigma=None)
 
 
-def _trained_model(run, data, sizes, loss):
+def _trained_model(run, data, sizes, loss, objective):
     flag = flags.FLAGS
     if run.model.is_file():
         print(f"{run.model} is trained already.")
@@ -178,7 +193,7 @@ def _trained_model(run, data, sizes, loss):
     keras.utils.set_random_seed(flag.seed)
     model, epochs_done = checkpoints.restore_newest(run.checkpoints)
     if model is None:
-        model = _compiled_model(data, sizes, loss)
+        model = _compiled_model(data, sizes, loss, objective)
     else:
         print(f"Resuming after epoch {epochs_done} of {flag.epochs}.")
     if epochs_done < flag.epochs:
@@ -192,7 +207,7 @@ def _trained_model(run, data, sizes, loss):
     return model
 
 
-def _compiled_model(data, sizes, loss):
+def _compiled_model(data, sizes, loss, objective):
     flag = flags.FLAGS
     model = fitting.build_model(
         flag.model,
@@ -208,6 +223,7 @@ def _compiled_model(data, sizes, loss):
         ),
         loss=loss,
         metrics=["accuracy"],
+        objective=objective,
     )
     model.summary()
     return model
