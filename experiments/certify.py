@@ -53,6 +53,7 @@ def main(argv):
             settings["model"],
             settings["orthogonal_layers"],
             settings.get("parametrization", "cayley"),
+            settings.get("head"),
         ),
         indices,
     )

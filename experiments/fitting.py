@@ -13,12 +13,15 @@ from lsrs_tf import models
 _LAYERS = {"convnet": 4, "resnet18": 18, "wide_resnet34": 34}
 # Whose encoder is always the whole backbone, so that no layers are counted.
 _BACKBONES = ("fars_tiny", "fars_small", "orthogonal_convnet")
-MODELS = (*_LAYERS, *_BACKBONES)
+# Layers of the heads of compact_resnet, which are there in addition to those of the encoder.
+_HEAD_LAYERS = {"resnet": 10, "dense": 3}
+MODELS = (*_LAYERS, "compact_resnet", *_BACKBONES)
 # The flags that size each model, in addition to its number of orthogonal layers.
 _SIZES = {
     "convnet": ("width",),
     "resnet18": ("width",),
     "wide_resnet34": ("widen_factor",),
+    "compact_resnet": ("width", "downsampling", "residual", "head"),
     **dict.fromkeys(
         ("fars_tiny", "fars_small"),
         ("width", "depth", "dense_depth", "head_units", "orthogonal_head"),
@@ -27,15 +30,21 @@ _SIZES = {
 }
 
 
-def fraction_replaced(name, orthogonal_layers, parametrization):
+def fraction_replaced(name, orthogonal_layers, parametrization, head=None):
     """Returns the fraction of layers in the encoder, in the paper's notation, such as '9/18'.
 
     Args:
         name: one of `MODELS`.
         orthogonal_layers: int, or None for a model without; the fraction is its name then.
         parametrization: str, which is named behind the fraction if it is not 'cayley'.
+        head: str, kind of the head of 'compact_resnet'; None for its default.
     """
-    fraction = name if name in _BACKBONES else f"{orthogonal_layers}/{_LAYERS[name]}"
+    if name in _BACKBONES:
+        fraction = name
+    elif name == "compact_resnet":
+        fraction = f"{orthogonal_layers}/{orthogonal_layers + _HEAD_LAYERS[head or 'resnet']}"
+    else:
+        fraction = f"{orthogonal_layers}/{_LAYERS[name]}"
     plain = parametrization == "cayley" or orthogonal_layers == 0
     return fraction if plain else f"{fraction} {parametrization}"
 
@@ -77,6 +86,7 @@ def build_model(name, sizes, num_classes, input_shape, sigma, parametrization):
         input_shape: (height, width, channels).
         sigma: float, standard deviation of the noise in the latent.
         parametrization: str, the kind of the encoder's convolutions.
+        **compact: further arguments of 'compact_resnet'; None stands for its defaults.
 
     Returns:
         A `LatentSmoothingModel`.

@@ -23,7 +23,11 @@ _ARCHITECTURE = (
     "depth",
     "dense_depth",
     "head_units",
+    "orthogonal_head",
     "parametrization",
+    "downsampling",
+    "residual",
+    "head",
 )
 
 

@@ -36,17 +36,23 @@ flags.DEFINE_integer(
     "orthogonal_layers",
     None,
     "Layers that are orthogonal: 0 (input space smoothing); for convnet up to 2; for resnet18 1, "
-    "3, 5, ... 17; for wide_resnet34 1, 2, 4, ... 34. Not for fars_tiny and fars_small.",
+    "3, 5, ... 17; for wide_resnet34 1, 2, 4, ... 34; for compact_resnet any number. Not for the "
+    "other models.",
     lower_bound=0,
 )
 flags.DEFINE_integer(
     "width",
     None,
-    "Channels of the first stage (convnet, resnet18), or of the backbone (fars_tiny, fars_small).",
+    "Channels of the first stage (convnet, resnet18, orthogonal_convnet) or of the backbone "
+    "(fars_tiny, fars_small), or size of the head (compact_resnet).",
     lower_bound=1,
 )
 flags.DEFINE_integer(
-    "depth", None, "Residual convolutions of fars_tiny or fars_small.", lower_bound=0
+    "depth",
+    None,
+    "Residual convolutions of fars_tiny or fars_small; convolutions of a stage of "
+    "orthogonal_convnet.",
+    lower_bound=0,
 )
 flags.DEFINE_integer(
     "dense_depth", None, "Dense residual layers of fars_tiny or fars_small.", lower_bound=0
@@ -71,6 +77,21 @@ flags.DEFINE_enum(
     layers.PARAMETRIZATIONS,
     "Kind of the encoder's convolutions; for fars_tiny and fars_small of the entry convolution.",
 )
+flags.DEFINE_integer(
+    "downsampling",
+    None,
+    "Height and width of the blocks of pixels that become channels of the latent, for "
+    "compact_resnet; by default 4.",
+    lower_bound=1,
+)
+flags.DEFINE_enum(
+    "residual",
+    None,
+    ["none", "convex"],
+    "Encoder of compact_resnet: a chain that begins near the identity, or blocks with convex "
+    "residuals; by default a chain.",
+)
+flags.DEFINE_enum("head", None, ["resnet", "dense"], "Head of compact_resnet; by default resnet.")
 flags.DEFINE_float("sigma", None, "Standard deviation of the noise in the latent.")
 flags.DEFINE_integer("epochs", None, "Epochs to train.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 128, "Images in a training batch.", lower_bound=1)
@@ -111,7 +132,17 @@ _DEFAULTS = {
     **objective_flags.DEFAULTS,
 }
 # What sizes a model, in addition to its number of orthogonal layers.
-_SIZES = ("width", "widen_factor", "depth", "dense_depth", "head_units", "orthogonal_head")
+_SIZES = (
+    "width",
+    "widen_factor",
+    "depth",
+    "dense_depth",
+    "head_units",
+    "orthogonal_head",
+    "downsampling",
+    "residual",
+    "head",
+)
 # What decides the trained weights; a folder holds one run of these.
 _SETTINGS = (
     "dataset",
@@ -174,7 +205,9 @@ def main(argv):
             model,
             data,
             run.certified,
-            fitting.fraction_replaced(flag.model, flag.orthogonal_layers, flag.parametrization),
+            fitting.fraction_replaced(
+                flag.model, flag.orthogonal_layers, flag.parametrization, flag.head
+            ),
             evenly_spread(data.num_test, flag.num_images),
         )
         print(f"Wrote {run.certified}.")
@@ -216,6 +249,9 @@ def _compiled_model(data, sizes, loss, objective):
         data.image_shape,
         flag.sigma,
         flag.parametrization,
+        downsampling=flag.downsampling,
+        residual=flag.residual,
+        head=flag.head,
     )
     model.compile(
         optimizer=keras.optimizers.SGD(

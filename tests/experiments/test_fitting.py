@@ -25,6 +25,24 @@ def test_backbones_are_built_to_size():
         assert callable(getattr(models, name))
 
 
+def test_compact_models_are_built_to_size():
+    sizes = fitting.sizes_of(
+        "compact_resnet", 2, width=4, downsampling=8, residual="convex", head="dense"
+    )
+    model = fitting.build_model("compact_resnet", sizes, 7, (24, 24, 3), 0.5, "cayley")
+    assert model.encoder.output_shape == (None, 3, 3, 192)
+    assert model.encoder.get_layer("block1").branch is not None
+    assert model.head.get_layer("dense1").units == 4
+    sizes = fitting.sizes_of("compact_resnet", 2, width=4)
+    model = fitting.build_model("compact_resnet", sizes, 7, (24, 24, 3), 0.5, "cayley")
+    assert model.encoder.output_shape == (None, 6, 6, 48)
+
+
+def test_arguments_of_compact_models_are_refused_elsewhere():
+    with pytest.raises(ValueError, match="A convnet is sized by --width, not by --residual"):
+        fitting.sizes_of("convnet", 0, downsampling=None, residual="none", head="dense")
+
+
 @pytest.mark.parametrize(
     ("name", "orthogonal_layers", "sizes", "message"),
     [
@@ -48,6 +66,8 @@ def test_fraction_replaced_is_the_papers():
     assert fitting.fraction_replaced("resnet18", 0, "soc") == "0/18"
     assert fitting.fraction_replaced("fars_tiny", None, "cayley") == "fars_tiny"
     assert fitting.fraction_replaced("fars_small", None, "soc") == "fars_small soc"
+    assert fitting.fraction_replaced("compact_resnet", 6, "cayley") == "6/16"
+    assert fitting.fraction_replaced("compact_resnet", 0, "cayley", "dense") == "0/3"
 
 
 def test_step_decay_divides_by_ten():
