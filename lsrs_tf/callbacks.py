@@ -15,7 +15,7 @@ from lsrs_tf.certification.settings import (
     TargetRadii,
     checked_target_radii,
 )
-from lsrs_tf.evaluation import certified_accuracy
+from lsrs_tf.evaluation import certified_accuracy, distance_report
 from lsrs_tf.statistics.confidence import checked_count
 
 
@@ -98,3 +98,37 @@ class CertifiedAccuracy(keras.callbacks.Callback):
                 "CertifiedAccuracy needs one label for each image, and at least one image. "
                 f"Received: {images} images, labels of shape {self._labels.shape}"
             )
+
+
+class KeptDistances(keras.callbacks.Callback):
+    """Reports during `fit` how much of the distances between images the encoder keeps.
+
+    The shares come as `kept_between_classes` and `kept_perturbations` in the logs, which the
+    callbacks behind this one (`keras.callbacks.TensorBoard`, for instance) write. They are measured
+    and prove nothing; see `lsrs_tf.evaluation.distance_report`.
+
+    Args:
+        images: float array [images, height, width, channels], pixels in [0, 1]; some hundred are
+            enough.
+        labels: int array [images], of at least two classes.
+        every_epochs: int, after how many epochs it reports again.
+        seed: int, for pairs of images and perturbations.
+    """
+
+    def __init__(
+        self, images: ArrayLike, labels: ArrayLike, *, every_epochs: int = 1, seed: int = 0
+    ) -> None:
+        super().__init__()
+        self._data = (images, labels)
+        self._every_epochs = checked_count(every_epochs, "every_epochs")
+        self._seed = seed
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Measures, and adds the shares to the logs."""
+        if (epoch + 1) % self._every_epochs or logs is None:
+            return
+        # Keras sets it before training begins.
+        assert self.model is not None
+        whole = distance_report(self.model, *self._data, seed=self._seed).whole
+        logs["kept_between_classes"] = whole.between_classes
+        logs["kept_perturbations"] = whole.perturbations

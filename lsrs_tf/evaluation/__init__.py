@@ -1,8 +1,9 @@
-"""Metrics, tables and pictures of certified test sets."""
+"""Metrics, tables and pictures of certified test sets, and what is measured without proof."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lsrs_tf.evaluation.distances import DistanceReport, DistanceRow, distance_report
 from lsrs_tf.evaluation.metrics import (
     average_certified_radius,
     certified_accuracy,
@@ -16,9 +17,12 @@ if TYPE_CHECKING:
     from lsrs_tf.evaluation.plots import plot_certified_accuracy, plot_class_probabilities
 
 __all__ = [
+    "DistanceReport",
+    "DistanceRow",
     "average_certified_radius",
     "certified_accuracy",
     "certified_accuracy_interval",
+    "distance_report",
     "exact_average_certified_radius",
     "exact_certified_accuracy",
     "markdown_table",
