@@ -10,14 +10,16 @@ from lsrs_tf import losses
 # The numbers that each loss takes; those without a default have to be given.
 _NUMBERS = {
     "crossentropy": (),
+    "smoothed_crossentropy": ("loss_smoothing",),
     "offset_crossentropy": ("loss_offset", "loss_temperature"),
     "lipschitz_margin": ("loss_radius", "loss_lipschitz", "loss_pairwise"),
     "emma": ("loss_radius", "loss_lipschitz", "loss_pairwise"),
     "hinge": ("loss_margin",),
     "certificate_regularized": ("loss_gamma", "loss_lipschitz", "loss_pairwise"),
 }
-_NEEDED = ("loss_offset", "loss_radius", "loss_margin", "loss_gamma")
+_NEEDED = ("loss_smoothing", "loss_offset", "loss_radius", "loss_margin", "loss_gamma")
 _CLASSES = {
+    "smoothed_crossentropy": losses.SmoothedCrossentropy,
     "offset_crossentropy": losses.OffsetCrossentropy,
     "lipschitz_margin": losses.LipschitzMarginCrossentropy,
     "emma": losses.EMMA,
@@ -31,7 +33,13 @@ flags.DEFINE_enum(
     "loss",
     "crossentropy",
     list(_NUMBERS),
-    "Loss of the training; the others than crossentropy train the margins between logits.",
+    "Loss of the training: cross-entropy, with label smoothing or without; the others train the "
+    "margins between logits.",
+)
+flags.DEFINE_float(
+    "loss_smoothing",
+    None,
+    "Probability that is spread over all classes, for --loss=smoothed_crossentropy.",
 )
 flags.DEFINE_float(
     "loss_offset", None, "Offset against the true class, for --loss=offset_crossentropy."

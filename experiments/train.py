@@ -20,6 +20,7 @@ from experiments import (
     fitting,
     loss_flags,
     objective_flags,
+    optimizer_flags,
     shared_flags,
 )
 from experiments.certified_test_set import certify_test_images, evenly_spread
@@ -130,6 +131,7 @@ _DEFAULTS = {
     "learning_rate_schedule": "step",
     **loss_flags.DEFAULTS,
     **objective_flags.DEFAULTS,
+    **optimizer_flags.DEFAULTS,
 }
 # What sizes a model, in addition to its number of orthogonal layers.
 _SIZES = (
@@ -161,10 +163,12 @@ _SETTINGS = (
     "seed",
     *loss_flags.NAMES,
     *objective_flags.NAMES,
+    *optimizer_flags.NAMES,
 )
 flags.adopt_module_key_flags(command_line)
 flags.adopt_module_key_flags(loss_flags)
 flags.adopt_module_key_flags(objective_flags)
+flags.adopt_module_key_flags(optimizer_flags)
 shared_flags.define_data()
 shared_flags.define_method()
 shared_flags.define_export()
@@ -224,6 +228,18 @@ def _trained_model(run, data, sizes, loss, objective):
         print(f"{run.model} is trained already.")
         return checkpoints.load_model(run.model)
     keras.utils.set_random_seed(flag.seed)
+    with optimizer_flags.precision():
+        model = _fitted_model(run, data, loss, objective)
+    with written_whole(run.model) as path:
+        model.save(path)
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    print(f"Wrote {run.model}.")
+    _print_accuracy(model, data)
+    return model
+
+
+def _fitted_model(run, data, loss, objective):
+    flag = flags.FLAGS
     model, epochs_done = checkpoints.restore_newest(run.checkpoints)
     if model is None:
         model = _compiled_model(data, sizes, loss, objective)
@@ -232,11 +248,8 @@ def _trained_model(run, data, sizes, loss, objective):
     if epochs_done < flag.epochs:
         train = data.training(flag.batch_size, flag.seed)
         fitting.fit(model, train, flag.epochs, run.path, epochs_done, flag.steps_per_epoch)
-    with written_whole(run.model) as path:
-        model.save(path)
-    shutil.rmtree(run.checkpoints, ignore_errors=True)
-    print(f"Wrote {run.model}.")
-    _print_accuracy(model, data)
+    # Moving averages of weights take their place, also where all epochs had been done before.
+    model.optimizer.finalize_variable_values(model.trainable_weights)
     return model
 
 
@@ -253,10 +266,9 @@ def _compiled_model(data, sizes, loss, objective):
         residual=flag.residual,
         head=flag.head,
     )
+    optimizer_flags.add_weight_decay(model.head)
     model.compile(
-        optimizer=keras.optimizers.SGD(
-            _learning_rate(_steps_per_epoch(data)), momentum=flag.momentum
-        ),
+        optimizer=optimizer_flags.sgd(_learning_rate(_steps_per_epoch(data))),
         loss=loss,
         metrics=["accuracy"],
         objective=objective,

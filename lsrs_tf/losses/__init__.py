@@ -5,6 +5,7 @@ from lsrs_tf.losses.emma import EMMA
 from lsrs_tf.losses.lipschitz_margin_crossentropy import LipschitzMarginCrossentropy
 from lsrs_tf.losses.margin_hinge import MarginHinge
 from lsrs_tf.losses.offset_crossentropy import OffsetCrossentropy
+from lsrs_tf.losses.smoothed_crossentropy import SmoothedCrossentropy
 
 __all__ = [
     "EMMA",
@@ -12,4 +13,5 @@ __all__ = [
     "LipschitzMarginCrossentropy",
     "MarginHinge",
     "OffsetCrossentropy",
+    "SmoothedCrossentropy",
 ]

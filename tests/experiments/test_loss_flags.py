@@ -38,6 +38,8 @@ def test_numbers_reach_their_loss(loss_of):
     )
     assert (loss.gamma, loss.lipschitz, loss.pairwise) == (0.5, 2.0, False)
     assert loss_of(loss="hinge", loss_margin=0.2).margin == 0.2
+    loss = loss_of(loss="smoothed_crossentropy", loss_smoothing=0.1)
+    assert loss.smoothing == 0.1
 
 
 def test_radius_of_emma_grows_in_the_first_half(loss_of):
@@ -67,6 +69,7 @@ def test_numbers_that_do_not_fit_are_refused(loss_of, given, message):
 def test_all_flags_are_settings_of_a_run():
     assert set(loss_flags.NAMES) == {
         "loss",
+        "loss_smoothing",
         "loss_offset",
         "loss_temperature",
         "loss_radius",

@@ -14,6 +14,11 @@ def offset_crossentropy(logits, label, offset, temperature):
     return temperature * crossentropy(shifted / temperature, label)
 
 
+def smoothed_crossentropy(logits, label, smoothing):
+    spread = np.mean([crossentropy(logits, each) for each in range(len(logits))])
+    return (1 - smoothing) * crossentropy(logits, label) + smoothing * spread
+
+
 def margin_hinge(logits, label, margin):
     return max(0.0, margin - logits[label] + np.max(np.delete(logits, label)))
 

@@ -21,6 +21,10 @@ CASES = {
         functools.partial(losses.OffsetCrossentropy, 0.4, 0.25),
         lambda z, y: statements.offset_crossentropy(z, y, 0.4, 0.25),
     ),
+    "smoothed": (
+        functools.partial(losses.SmoothedCrossentropy, 0.3),
+        lambda z, y: statements.smoothed_crossentropy(z, y, 0.3),
+    ),
     "hinge": (
         functools.partial(losses.MarginHinge, 0.7),
         lambda z, y: statements.margin_hinge(z, y, 0.7),
