@@ -1,9 +1,11 @@
 """Image classification data sets as tf.data pipelines of images in [0, 1]."""
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Callable
 
+import keras
 import numpy as np
 import sklearn.datasets
 import sklearn.model_selection
@@ -11,6 +13,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 NAMES = ("digits", "cifar10", "imagenette", "imagenette64", "imagenet2012")
+CROP_PADDINGS = ("zeros", "reflect")
 
 _FINGERPRINTED = 8
 _IMAGENET_SIZE = 224
@@ -64,7 +67,7 @@ def fingerprint_of(image):
     return digest.hexdigest()[:16]
 
 
-def load(name, data_dir=None, download=False):
+def load(name, data_dir=None, download=False, *, crop_padding="zeros", rand_augment=None):
     """Loads a data set.
 
     Args:
@@ -72,22 +75,40 @@ def load(name, data_dir=None, download=False):
             tensorflow-datasets.
         data_dir: folder of tensorflow-datasets, or None for its default.
         download: whether tensorflow-datasets may download and prepare what is missing.
+        crop_padding: one of `CROP_PADDINGS`, what is around the training images of 'cifar10' where
+            they are cropped.
+        rand_augment: float in (0, 1] or None, strength of two random operations of
+            `keras.layers.RandAugment` on each training image.
 
     Returns:
         An `ImageData`.
 
     Raises:
-        ValueError: if the name is unknown.
+        ValueError: if the name is unknown, or the data set is not augmented like this.
         FileNotFoundError: if the data is missing and may not be downloaded.
     """
+    if crop_padding != "zeros" and name != "cifar10":
+        raise ValueError(
+            f"Training images of {name} are not padded. Leave --crop_padding out, or use cifar10. "
+            f"Received: crop_padding={crop_padding!r}"
+        )
     if name == "digits":
+        if rand_augment is not None:
+            raise ValueError(
+                "The digits are not augmented, because they have no color and 8 x 8 pixels. Leave "
+                f"--rand_augment out. Received: rand_augment={rand_augment!r}"
+            )
         return _digits()
+    augmented = functools.partial(_from_tfds, rand_augment=rand_augment)
     if name == "cifar10":
-        return _from_tfds(
-            name, "cifar10", "test", (32, 32, 3), _scale, _crop_and_flip, data_dir, download
+        crop_and_flip = functools.partial(
+            _crop_and_flip, mode="CONSTANT" if crop_padding == "zeros" else "REFLECT"
+        )
+        return augmented(
+            name, "cifar10", "test", (32, 32, 3), _scale, crop_and_flip, data_dir, download
         )
     if name == "imagenette":
-        return _from_tfds(
+        return augmented(
             name,
             "imagenette/320px-v2",
             "validation",
@@ -98,7 +119,7 @@ def load(name, data_dir=None, download=False):
             download,
         )
     if name == "imagenette64":
-        return _from_tfds(
+        return augmented(
             name,
             "imagenette/320px-v2",
             "validation",
@@ -110,7 +131,7 @@ def load(name, data_dir=None, download=False):
             shrink=_shrink,
         )
     if name == "imagenet2012":
-        return _from_tfds(
+        return augmented(
             name,
             "imagenet2012",
             "validation",
@@ -153,7 +174,16 @@ def _digits():
 
 
 def _from_tfds(
-    name, tfds_name, test_split, shape, prepare, augment, data_dir, download, shrink=None
+    name,
+    tfds_name,
+    test_split,
+    shape,
+    prepare,
+    augment,
+    data_dir,
+    download,
+    rand_augment,
+    shrink=None,
 ):
     builder = tfds.builder(tfds_name, data_dir=data_dir)
     if not builder.is_prepared():
@@ -182,6 +212,22 @@ def _from_tfds(
         train = train.map(
             lambda image, label: (augment(image), label), num_parallel_calls=tf.data.AUTOTUNE
         )
+        if rand_augment is not None:
+            layer = keras.layers.RandAugment(
+                # Whatever the precision of the training is.
+                value_range=(0, 1),
+                num_ops=2,
+                factor=rand_augment,
+                seed=seed,
+                dtype="float32",
+            )
+            train = train.map(
+                lambda image, label: (
+                    tf.clip_by_value(layer(image, training=True), 0.0, 1.0),
+                    label,
+                ),
+                num_parallel_calls=tf.data.AUTOTUNE,
+            )
         return train.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
     def test(indices):
@@ -219,8 +265,8 @@ def _scale(image):
     return tf.cast(image, tf.float32) / 255
 
 
-def _crop_and_flip(image):
-    padded = tf.pad(_scale(image), [[4, 4], [4, 4], [0, 0]])
+def _crop_and_flip(image, mode):
+    padded = tf.pad(_scale(image), [[4, 4], [4, 4], [0, 0]], mode=mode)
     return tf.image.random_flip_left_right(tf.image.random_crop(padded, (32, 32, 3)))
 
 

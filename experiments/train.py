@@ -120,6 +120,20 @@ flags.DEFINE_float("momentum", 0.9, "Momentum of the optimizer.", lower_bound=0.
 flags.DEFINE_integer(
     "steps_per_epoch", None, "Steps of an epoch, to shorten a trial.", lower_bound=1
 )
+flags.DEFINE_enum(
+    "crop_padding",
+    "zeros",
+    datasets.CROP_PADDINGS,
+    "What is around the training images of cifar10 where they are cropped.",
+)
+flags.DEFINE_float(
+    "rand_augment",
+    None,
+    "Strength of two random operations (RandAugment of Keras) on each training image; by default "
+    "none. They take more time than a step of a small network on two CPU cores.",
+    lower_bound=1e-6,
+    upper_bound=1.0,
+)
 flags.DEFINE_string("output_dir", None, "Folder of the run.")
 flags.DEFINE_boolean("certify", False, "Certify the test images at the end.")
 flags.DEFINE_boolean("report", False, "Write table and plot at the end (needs --certify).")
@@ -129,6 +143,7 @@ flags.mark_flags_as_required(["dataset", "model", "sigma", "epochs", "output_dir
 # Settings that folders of earlier versions lack, and what they were.
 _DEFAULTS = {
     "learning_rate_schedule": "step",
+    "crop_padding": "zeros",
     **loss_flags.DEFAULTS,
     **objective_flags.DEFAULTS,
     **optimizer_flags.DEFAULTS,
@@ -161,6 +176,8 @@ _SETTINGS = (
     "momentum",
     "steps_per_epoch",
     "seed",
+    "crop_padding",
+    "rand_augment",
     *loss_flags.NAMES,
     *objective_flags.NAMES,
     *optimizer_flags.NAMES,
@@ -183,7 +200,13 @@ def main(argv):
     sizes = fitting.sizes_of(
         flag.model, flag.orthogonal_layers, **{name: getattr(flag, name) for name in _SIZES}
     )
-    data = datasets.load(flag.dataset, flag.data_dir, flag.download)
+    data = datasets.load(
+        flag.dataset,
+        flag.data_dir,
+        flag.download,
+        crop_padding=flag.crop_padding,
+        rand_augment=flag.rand_augment,
+    )
     loss = loss_flags.loss_of_flags(_steps_per_epoch(data) * flag.epochs)
     objective = objective_flags.objective_of_flags(_steps_per_epoch(data))
     if flag.certify or flag.export:
@@ -229,7 +252,7 @@ def _trained_model(run, data, sizes, loss, objective):
         return checkpoints.load_model(run.model)
     keras.utils.set_random_seed(flag.seed)
     with optimizer_flags.precision():
-        model = _fitted_model(run, data, loss, objective)
+        model = _fitted_model(run, data, sizes, loss, objective)
     with written_whole(run.model) as path:
         model.save(path)
     shutil.rmtree(run.checkpoints, ignore_errors=True)
@@ -238,7 +261,7 @@ def _trained_model(run, data, sizes, loss, objective):
     return model
 
 
-def _fitted_model(run, data, loss, objective):
+def _fitted_model(run, data, sizes, loss, objective):
     flag = flags.FLAGS
     model, epochs_done = checkpoints.restore_newest(run.checkpoints)
     if model is None:
@@ -262,9 +285,6 @@ def _compiled_model(data, sizes, loss, objective):
         data.image_shape,
         flag.sigma,
         flag.parametrization,
-        downsampling=flag.downsampling,
-        residual=flag.residual,
-        head=flag.head,
     )
     optimizer_flags.add_weight_decay(model.head)
     model.compile(

@@ -77,6 +77,38 @@ def test_cifar10_is_cropped_and_flipped_for_training_only():
     assert 0.5 < first.max() <= 1
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not (DATA_DIR / "cifar10").is_dir(), reason="CIFAR-10 is not prepared here")
+def test_other_augmentations_stay_images():
+    for arguments in ({"crop_padding": "reflect"}, {"rand_augment": 0.5}):
+        data = datasets.load("cifar10", str(DATA_DIR), **arguments)
+        images, _ = next(data.training(16, 0).as_numpy_iterator())
+        assert images.shape == (16, 32, 32, 3)
+        assert 0 <= images.min() < images.max() <= 1
+
+
+def test_reflected_crops_have_no_border():
+    image = tf.fill([32, 32, 3], tf.constant(255, tf.uint8))
+    crops = {
+        mode: np.array([datasets._crop_and_flip(image, mode) for _ in range(8)])
+        for mode in ("CONSTANT", "REFLECT")
+    }
+    assert crops["REFLECT"].min() == 1
+    assert crops["CONSTANT"].min() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"crop_padding": "reflect"}, "digits are not padded.*--crop_padding"),
+        ({"rand_augment": 0.5}, "digits are not augmented.*--rand_augment"),
+    ],
+)
+def test_augmentations_that_a_data_set_lacks_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        datasets.load("digits", **arguments)
+
+
 @pytest.mark.skipif(not (DATA_DIR / "imagenette").is_dir(), reason="no Imagenette here")
 def test_imagenette_has_one_size():
     data = datasets.load("imagenette", str(DATA_DIR))
