@@ -29,6 +29,7 @@ from experiments.run_directory import RunDirectory
 from experiments.run_export import export_run, refuse_flags_of_samples
 from lsrs_tf import layers
 from lsrs_tf.certification.settings import Settings
+from lsrs_tf.evaluation import multiply_adds
 from lsrs_tf.files import written_whole
 
 flags.DEFINE_enum("dataset", None, datasets.NAMES, "Data set.")
@@ -318,6 +319,8 @@ def _print_accuracy(model, data):
         data.test(None).batch(flags.FLAGS.batch_size), return_dict=True, verbose=0
     )
     print(f"Accuracy of the base classifier without noise: {100 * scores['accuracy']:.2f} %.")
+    millions = multiply_adds(model.head) / 1e6
+    print(f"A noisy pass of the head takes {millions:.2f} million multiply-adds a sample.")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from experiments import command_line
 from experiments.benchmarks import benchmark_flags
 from experiments.benchmarks.measuring import interleaved_medians, peak_memory
 from lsrs_tf import models
-from lsrs_tf.evaluation import markdown_table
+from lsrs_tf.evaluation import markdown_table, multiply_adds
 from lsrs_tf.sampling import random_streams
 from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
 from lsrs_tf.sampling.votes import votes_of
@@ -38,18 +38,6 @@ flags.adopt_module_key_flags(benchmark_flags)
 flags.adopt_module_key_flags(command_line)
 
 _SHARING = 16
-
-
-def multiply_adds(head):
-    """Returns the multiply-adds of convolutions and dense layers of a head, for one latent."""
-    total = 0
-    for layer in head._flatten_layers():
-        if isinstance(layer, keras.layers.Conv2D):
-            pixels = np.prod(layer.output.shape[1:3])
-            total += int(pixels * np.prod(layer.kernel.shape))
-        elif isinstance(layer, keras.layers.Dense):
-            total += int(np.prod(layer.kernel.shape))
-    return total
 
 
 def bare_loop(classifier, head, samples):

@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lsrs_tf.evaluation.costs import multiply_adds
 from lsrs_tf.evaluation.distances import DistanceReport, DistanceRow, distance_report
 from lsrs_tf.evaluation.metrics import (
     average_certified_radius,
@@ -26,6 +27,7 @@ __all__ = [
     "exact_average_certified_radius",
     "exact_certified_accuracy",
     "markdown_table",
+    "multiply_adds",
     "plot_certified_accuracy",
     "plot_class_probabilities",
     "rounded_down",

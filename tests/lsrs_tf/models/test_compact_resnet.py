@@ -1,21 +1,11 @@
 import math
 
-import keras
 import numpy as np
 import pytest
 
 import lsrs_tf
 from lsrs_tf import models
-
-
-def _multiply_adds(head):
-    total = 0
-    for layer in head._flatten_layers():
-        if isinstance(layer, keras.layers.Conv2D):
-            total += math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
-        elif isinstance(layer, keras.layers.Dense):
-            total += math.prod(layer.kernel.shape)
-    return total
+from lsrs_tf.evaluation import multiply_adds
 
 
 def _kept(model, images, others):
@@ -67,7 +57,7 @@ def test_heads_have_the_costs_of_the_documentation():
         (19.6e6, {"width": 16}),
         (0.85e6, {"width": 256, "head": "dense", "downsampling": 8}),
     ]:
-        costs = {_multiply_adds(models.compact_resnet(depth, **arguments).head) for depth in (0, 2)}
+        costs = {multiply_adds(models.compact_resnet(depth, **arguments).head) for depth in (0, 2)}
         assert len(costs) == 1
         assert costs.pop() == pytest.approx(expected, rel=0.01)
 
