@@ -9,7 +9,7 @@ import numpy as np
 from experiments.certified_test_set import check_images
 from experiments.datasets import fingerprint_of
 from lsrs_tf.attacks.goal import Goal
-from lsrs_tf.models.latent_smoothing import fingerprint
+from lsrs_tf.models.fingerprints import fingerprint
 from lsrs_tf.progress import progress
 from lsrs_tf.records.attacks import AttackJournal, AttackRecord
 

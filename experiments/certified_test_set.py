@@ -4,7 +4,7 @@ import pathlib
 import re
 
 from experiments.datasets import fingerprint_of
-from lsrs_tf.models.latent_smoothing import fingerprint
+from lsrs_tf.models.fingerprints import fingerprint
 from lsrs_tf.progress import progress
 from lsrs_tf.records.journal import Journal
 

@@ -12,14 +12,12 @@ import sklearn.model_selection
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from experiments import image_preparation
+
 NAMES = ("digits", "cifar10", "imagenette", "imagenette64", "imagenet2012")
 CROP_PADDINGS = ("zeros", "reflect")
 
 _FINGERPRINTED = 8
-_IMAGENET_SIZE = 224
-_IMAGENET_SHORT_SIDE = 256
-# Of small images as well, an eighth is left for random crops.
-_SMALL_SIZE, _SMALL_SHORT_SIDE = 64, 72
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,19 +100,27 @@ def load(name, data_dir=None, download=False, *, crop_padding="zeros", rand_augm
     augmented = functools.partial(_from_tfds, rand_augment=rand_augment)
     if name == "cifar10":
         crop_and_flip = functools.partial(
-            _crop_and_flip, mode="CONSTANT" if crop_padding == "zeros" else "REFLECT"
+            image_preparation.cropped_and_flipped,
+            mode="CONSTANT" if crop_padding == "zeros" else "REFLECT",
         )
         return augmented(
-            name, "cifar10", "test", (32, 32, 3), _scale, crop_and_flip, data_dir, download
+            name,
+            "cifar10",
+            "test",
+            (32, 32, 3),
+            image_preparation.scaled,
+            crop_and_flip,
+            data_dir,
+            download,
         )
     if name == "imagenette":
         return augmented(
             name,
             "imagenette/320px-v2",
             "validation",
-            (_IMAGENET_SIZE, _IMAGENET_SIZE, 3),
-            _centre_crop,
-            _random_crop_and_flip,
+            (image_preparation.IMAGENET_SIZE, image_preparation.IMAGENET_SIZE, 3),
+            image_preparation.centre_of_imagenet,
+            image_preparation.distorted_and_flipped,
             data_dir,
             download,
         )
@@ -123,21 +129,24 @@ def load(name, data_dir=None, download=False, *, crop_padding="zeros", rand_augm
             name,
             "imagenette/320px-v2",
             "validation",
-            (_SMALL_SIZE, _SMALL_SIZE, 3),
-            lambda image: _centre(_scale(_shrink(image)), _SMALL_SIZE),
-            _small_crop_and_flip,
+            (image_preparation.SMALL_SIZE, image_preparation.SMALL_SIZE, 3),
+            lambda image: image_preparation.centre(
+                image_preparation.scaled(image_preparation.shrunk(image)),
+                image_preparation.SMALL_SIZE,
+            ),
+            image_preparation.small_cropped_and_flipped,
             data_dir,
             download,
-            shrink=_shrink,
+            shrink=image_preparation.shrunk,
         )
     if name == "imagenet2012":
         return augmented(
             name,
             "imagenet2012",
             "validation",
-            (_IMAGENET_SIZE, _IMAGENET_SIZE, 3),
-            _centre_crop,
-            _random_crop_and_flip,
+            (image_preparation.IMAGENET_SIZE, image_preparation.IMAGENET_SIZE, 3),
+            image_preparation.centre_of_imagenet,
+            image_preparation.distorted_and_flipped,
             data_dir,
             download,
         )
@@ -259,54 +268,3 @@ def _at(dataset, indices):
         .filter(lambda index, example: tf.reduce_any(index == wanted))
         .map(lambda index, example: example)
     )
-
-
-def _scale(image):
-    return tf.cast(image, tf.float32) / 255
-
-
-def _crop_and_flip(image, mode):
-    padded = tf.pad(_scale(image), [[4, 4], [4, 4], [0, 0]], mode=mode)
-    return tf.image.random_flip_left_right(tf.image.random_crop(padded, (32, 32, 3)))
-
-
-def _resize(image, size):
-    return tf.clip_by_value(tf.image.resize(image, size, antialias=True), 0.0, 1.0)
-
-
-def _centre_crop(image):
-    return _centre(_to_short_side(_scale(image), _IMAGENET_SHORT_SIDE), _IMAGENET_SIZE)
-
-
-def _to_short_side(image, short_side):
-    size = tf.cast(tf.shape(image)[:2], tf.float32)
-    scale = short_side / tf.reduce_min(size)
-    return _resize(image, tf.cast(tf.round(size * scale), tf.int32))
-
-
-def _centre(image, size):
-    return tf.image.resize_with_crop_or_pad(image, size, size)
-
-
-def _shrink(image):
-    """Returns the centre of an image, small and with pixels of 8 bits, as ImageNet's are."""
-    small = _centre(_to_short_side(_scale(image), _SMALL_SHORT_SIDE), _SMALL_SHORT_SIDE)
-    return tf.cast(tf.round(255 * small), tf.uint8)
-
-
-def _small_crop_and_flip(image):
-    crop = tf.image.random_crop(_scale(image), (_SMALL_SIZE, _SMALL_SIZE, 3))
-    return tf.image.random_flip_left_right(crop)
-
-
-def _random_crop_and_flip(image):
-    start, size, _ = tf.image.sample_distorted_bounding_box(
-        tf.shape(image),
-        bounding_boxes=tf.zeros([1, 0, 4]),
-        area_range=(0.25, 1.0),
-        aspect_ratio_range=(0.75, 4 / 3),
-        use_image_if_no_bounding_boxes=True,
-    )
-    crop = _resize(_scale(tf.slice(image, start, size)), (_IMAGENET_SIZE, _IMAGENET_SIZE))
-    crop = tf.ensure_shape(crop, (_IMAGENET_SIZE, _IMAGENET_SIZE, 3))
-    return tf.image.random_flip_left_right(crop)

@@ -6,29 +6,16 @@ import pathlib
 import numpy as np
 from absl import flags
 
+from experiments import model_flags
 from experiments.shared_flags import number_list
 from export.model_card import changes_from_version_before, versions_before
 from export.saved_model import export_margin_model, export_saved_model
 from lsrs_tf.evaluation import average_certified_radius, certified_accuracy
-from lsrs_tf.models.latent_smoothing import fingerprint
+from lsrs_tf.models.fingerprints import fingerprint
 from lsrs_tf.records.summary import read_run
 
 # Flags of an export that mean nothing for margins alone.
 _OF_SAMPLES = ("n0", "n", "alpha", "noise", "predict_n", "max_n", "served_radii", "xla")
-_ARCHITECTURE = (
-    "model",
-    "orthogonal_layers",
-    "width",
-    "widen_factor",
-    "depth",
-    "dense_depth",
-    "head_units",
-    "orthogonal_head",
-    "parametrization",
-    "downsampling",
-    "residual",
-    "head",
-)
 
 
 def export_run(model, run, directory, sigma):
@@ -147,7 +134,7 @@ def about_run(run, model, settings_of_export):
     about = {
         "dataset": settings["dataset"],
         "architecture": {
-            name: settings[name] for name in _ARCHITECTURE if settings.get(name) is not None
+            name: settings[name] for name in model_flags.NAMES if settings.get(name) is not None
         },
     }
     if run.class_names.is_file():

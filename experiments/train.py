@@ -19,6 +19,7 @@ from experiments import (
     datasets,
     fitting,
     loss_flags,
+    model_flags,
     objective_flags,
     optimizer_flags,
     shared_flags,
@@ -27,73 +28,11 @@ from experiments.certified_test_set import certify_test_images, evenly_spread
 from experiments.report_writer import write_report
 from experiments.run_directory import RunDirectory
 from experiments.run_export import export_run, refuse_flags_of_samples
-from lsrs_tf import layers
 from lsrs_tf.certification.settings import Settings
 from lsrs_tf.evaluation import multiply_adds
 from lsrs_tf.files import written_whole
 
 flags.DEFINE_enum("dataset", None, datasets.NAMES, "Data set.")
-flags.DEFINE_enum("model", None, fitting.MODELS, "Architecture.")
-flags.DEFINE_integer(
-    "orthogonal_layers",
-    None,
-    "Layers that are orthogonal: 0 (input space smoothing); for convnet up to 2; for resnet18 1, "
-    "3, 5, ... 17; for wide_resnet34 1, 2, 4, ... 34; for compact_resnet any number. Not for the "
-    "other models.",
-    lower_bound=0,
-)
-flags.DEFINE_integer(
-    "width",
-    None,
-    "Channels of the first stage (convnet, resnet18, orthogonal_convnet) or of the backbone "
-    "(fars_tiny, fars_small), or size of the head (compact_resnet).",
-    lower_bound=1,
-)
-flags.DEFINE_integer(
-    "depth",
-    None,
-    "Residual convolutions of fars_tiny or fars_small; convolutions of a stage of "
-    "orthogonal_convnet.",
-    lower_bound=0,
-)
-flags.DEFINE_integer(
-    "dense_depth", None, "Dense residual layers of fars_tiny or fars_small.", lower_bound=0
-)
-flags.DEFINE_multi_integer(
-    "head_units",
-    None,
-    "Values of a hidden layer in the head of fars_tiny or fars_small; can be given several times. "
-    "Empty for a linear head.",
-    lower_bound=1,
-)
-flags.DEFINE_boolean(
-    "orthogonal_head",
-    None,
-    "Orthonormal rows in the last layer of fars_tiny or fars_small, as --loss=offset_crossentropy "
-    "needs; by default a dense layer.",
-)
-flags.DEFINE_integer("widen_factor", None, "Widening of wide_resnet34.", lower_bound=1)
-flags.DEFINE_enum(
-    "parametrization",
-    "cayley",
-    layers.PARAMETRIZATIONS,
-    "Kind of the encoder's convolutions; for fars_tiny and fars_small of the entry convolution.",
-)
-flags.DEFINE_integer(
-    "downsampling",
-    None,
-    "Height and width of the blocks of pixels that become channels of the latent, for "
-    "compact_resnet; by default 4.",
-    lower_bound=1,
-)
-flags.DEFINE_enum(
-    "residual",
-    None,
-    ["none", "convex"],
-    "Encoder of compact_resnet: a chain that begins near the identity, or blocks with convex "
-    "residuals; by default a chain.",
-)
-flags.DEFINE_enum("head", None, ["resnet", "dense"], "Head of compact_resnet; by default resnet.")
 flags.DEFINE_float("sigma", None, "Standard deviation of the noise in the latent.")
 flags.DEFINE_integer("epochs", None, "Epochs to train.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 128, "Images in a training batch.", lower_bound=1)
@@ -149,25 +88,10 @@ _DEFAULTS = {
     **objective_flags.DEFAULTS,
     **optimizer_flags.DEFAULTS,
 }
-# What sizes a model, in addition to its number of orthogonal layers.
-_SIZES = (
-    "width",
-    "widen_factor",
-    "depth",
-    "dense_depth",
-    "head_units",
-    "orthogonal_head",
-    "downsampling",
-    "residual",
-    "head",
-)
 # What decides the trained weights; a folder holds one run of these.
 _SETTINGS = (
     "dataset",
-    "model",
-    "orthogonal_layers",
-    *_SIZES,
-    "parametrization",
+    *model_flags.NAMES,
     "sigma",
     "epochs",
     "batch_size",
@@ -185,6 +109,7 @@ _SETTINGS = (
 )
 flags.adopt_module_key_flags(command_line)
 flags.adopt_module_key_flags(loss_flags)
+flags.adopt_module_key_flags(model_flags)
 flags.adopt_module_key_flags(objective_flags)
 flags.adopt_module_key_flags(optimizer_flags)
 shared_flags.define_data()
@@ -198,9 +123,7 @@ def main(argv):
     flag = flags.FLAGS
     if flag.report and not flag.certify:
         raise ValueError("--report needs --certify, which gives it something to report.")
-    sizes = fitting.sizes_of(
-        flag.model, flag.orthogonal_layers, **{name: getattr(flag, name) for name in _SIZES}
-    )
+    sizes = model_flags.sizes_of_flags()
     data = datasets.load(
         flag.dataset,
         flag.data_dir,

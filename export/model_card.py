@@ -16,7 +16,7 @@ from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.evaluation import markdown_table, rounded_down
 from lsrs_tf.models import LatentSmoothingModel
 from lsrs_tf.models.base_classifier import BaseClassifier
-from lsrs_tf.models.latent_smoothing import fingerprint
+from lsrs_tf.models.fingerprints import fingerprint
 from lsrs_tf.records.schema import UNKNOWN
 from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
 from lsrs_tf.version import __version__

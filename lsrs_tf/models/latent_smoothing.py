@@ -1,5 +1,3 @@
-import hashlib
-import json
 from typing import Any
 
 import keras
@@ -303,24 +301,6 @@ def smoothed_parts(model: keras.Model) -> tuple[keras.Layer, keras.Layer]:
                 "the encoder or the head."
             )
     return model.encoder, model.head
-
-
-def fingerprint(model: keras.Model) -> str:
-    """Returns 16 hexadecimal digits that change with any weight or with the architecture.
-
-    Args:
-        model: a built `keras.Model`.
-    """
-    digest = hashlib.sha256()
-    config = keras.saving.serialize_keras_object(model)
-    # The compiled optimizer is not part of what the model computes.
-    config = {name: config[name] for name in ("module", "class_name", "config")}
-    digest.update(json.dumps(config, sort_keys=True, default=str).encode())
-    for weight in model.weights:
-        values = keras.ops.convert_to_numpy(weight)
-        digest.update(f"{values.dtype}{values.shape}".encode())
-        digest.update(np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()[:16]
 
 
 bounded_by_encoder(LatentSmoothingModel, lambda model: smoothed_parts(model)[0])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from experiments import datasets
+from experiments import datasets, image_preparation
 
 # Real images, where they happen to be prepared.
 DATA_DIR = pathlib.Path(__file__).parents[2].parent / "shared" / "tensorflow_datasets"
@@ -90,7 +90,7 @@ def test_other_augmentations_stay_images():
 def test_reflected_crops_have_no_border():
     image = tf.fill([32, 32, 3], tf.constant(255, tf.uint8))
     crops = {
-        mode: np.array([datasets._crop_and_flip(image, mode) for _ in range(8)])
+        mode: np.array([image_preparation.cropped_and_flipped(image, mode) for _ in range(8)])
         for mode in ("CONSTANT", "REFLECT")
     }
     assert crops["REFLECT"].min() == 1

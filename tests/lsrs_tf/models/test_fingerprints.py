@@ -1,7 +1,7 @@
 import numpy as np
 
 from lsrs_tf import models
-from lsrs_tf.models.latent_smoothing import fingerprint
+from lsrs_tf.models.fingerprints import fingerprint
 
 
 def test_any_weight_and_sigma_change_it():

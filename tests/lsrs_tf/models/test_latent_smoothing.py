@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from lsrs_tf import layers, models
-from lsrs_tf.models.latent_smoothing import fingerprint
+from lsrs_tf.models.fingerprints import fingerprint
 
 
 def _model(sigma=0.25):
