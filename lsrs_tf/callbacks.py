@@ -113,6 +113,13 @@ class KeptDistances(keras.callbacks.Callback):
         labels: int array [images], of at least two classes.
         every_epochs: int, after how many epochs it reports again.
         seed: int, for pairs of images and perturbations.
+
+    Examples:
+        >>> kept = lsrs_tf.callbacks.KeptDistances(images, labels)
+        >>> model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        >>> history = model.fit(images, labels, callbacks=[kept], verbose=0).history
+        >>> sorted(history)[:2]
+        ['kept_between_classes', 'kept_perturbations']
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """CLEVER between the proven radius and the nearest adversarial image found, image by image.
 
-    python -m experiments.benchmarks.clever --run_dir=runs/digits_margin --num_images=20
+    python -m experiments.benchmarks.clever runs/digits_margin --num_images=20
 
 The run is one that margins certify. CLEVER is an estimate: the last line counts the images on which
 it lies above an attack, where it is wrong for certain.
@@ -16,10 +16,9 @@ from lsrs_tf.evaluation import markdown_table, rounded_down
 
 _ATTACKS = ("ddn", "fmn", "deepfool")
 
-flags.DEFINE_string("run_dir", None, "Folder of the training run (its --output_dir).")
 flags.DEFINE_integer("maxima", 500, "Maxima that CLEVER fits laws to.", lower_bound=10)
 flags.DEFINE_integer("gradients", 1_024, "Gradients that each maximum is of.", lower_bound=1)
-flags.DEFINE_float("radius", 5.0, "Radius of CLEVER's ball.", lower_bound=0.0)
+flags.DEFINE_float("clever_radius", 5.0, "Radius of CLEVER's ball.", lower_bound=0.0)
 flags.adopt_module_key_flags(command_line)
 shared_flags.define_data()
 
@@ -57,9 +56,10 @@ def table(indices, proven, estimates, found):
 
 def main(argv):
     """Prints the table."""
-    command_line.refuse_arguments(argv)
+    if len(argv) != 2:
+        raise ValueError("Give the folder of a training run.")
     flag = flags.FLAGS
-    run = RunDirectory(flag.run_dir)
+    run = RunDirectory(argv[1])
     data = datasets.load(run.settings()["dataset"], flag.data_dir, flag.download)
     model = checkpoints.load_model(run.model)
     indices = certified_test_set.evenly_spread(data.num_test, flag.num_images)
@@ -68,7 +68,7 @@ def main(argv):
         model,
         images,
         labels,
-        radius=flag.radius,
+        radius=flag.clever_radius,
         maxima=flag.maxima,
         gradients_per_maximum=flag.gradients,
         seed=flag.seed,
@@ -83,5 +83,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("run_dir")
     command_line.run(main)

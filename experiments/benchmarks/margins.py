@@ -22,7 +22,9 @@ from lsrs_tf import Certifier, models
 from lsrs_tf.evaluation import markdown_table
 from lsrs_tf.models.base_classifier import BaseClassifier
 
-flags.DEFINE_integer("samples", 100_000, "Noisy samples of a fixed certificate.", lower_bound=100)
+flags.DEFINE_integer(
+    "fixed_samples", 100_000, "Noisy samples of a fixed certificate.", lower_bound=100
+)
 flags.adopt_module_key_flags(benchmark_flags)
 flags.adopt_module_key_flags(command_line)
 
@@ -81,8 +83,8 @@ def main(argv):
     """Prints the table."""
     command_line.refuse_arguments(argv)
     flag = flags.FLAGS
-    print(f"Fixed certificates take n = {flag.samples:,} samples.\n")
-    print(table(interleaved_medians(functions(flag.samples), flag.rounds)))
+    print(f"Fixed certificates take n = {flag.fixed_samples:,} samples.\n")
+    print(table(interleaved_medians(functions(flag.fixed_samples), flag.rounds)))
 
 
 if __name__ == "__main__":

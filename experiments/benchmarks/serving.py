@@ -27,7 +27,7 @@ from lsrs_tf.evaluation import markdown_table
 
 flags.DEFINE_string("grpc", None, "Address of the gRPC interface, such as localhost:8500.")
 flags.DEFINE_string("rest", None, "Address of the REST interface, such as http://localhost:8501.")
-flags.DEFINE_string("model", None, "Name on the server; by default that of the model card.")
+flags.DEFINE_string("model_name", None, "Name on the server; by default that of the model card.")
 flags.DEFINE_integer("clients", 16, "Clients at once.", lower_bound=1)
 flags.DEFINE_integer("seconds", 60, "How long they ask.", lower_bound=1)
 flags.DEFINE_integer("request_n", 1_000, "Noisy samples of a request.", lower_bound=2)
@@ -155,7 +155,7 @@ def main(argv):
         raise ValueError("Give the folder of a version, and --grpc, --rest or both.")
     version = pathlib.Path(argv[1])
     card = read_model_card(version) or {"name": version.resolve().parent.name}
-    name = flag.model or card["name"]
+    name = flag.model_name or card["name"]
     signatures = read_signatures(version)
     shape = signatures["predict_clean"].inputs["images"].tensor_shape.dim
     sizes = [dimension.size for dimension in shape[1:]]

@@ -86,7 +86,7 @@ def attack(
     Raises:
         ValueError: if an image, a label or a setting is not valid, or the model has no gradient.
 
-    Example:
+    Examples:
         For a linear classifier the nearest image is known: |2 x - 1| / 2 away from the pixel .9.
 
         >>> import keras

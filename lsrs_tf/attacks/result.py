@@ -51,6 +51,13 @@ class AttackResult:
         classifier: 'base' or 'smoothed', which classifier was attacked.
         steps: int, steps of each start.
         seed: int.
+
+    Examples:
+        >>> result = lsrs_tf.attack(model, images, labels, steps=5, verbose=0)
+        >>> result.column
+        'attack distance (upper bound)'
+        >>> result.distances.shape
+        (4,)
     """
 
     # For tables and files: what is under it is not to be mixed with certified radii.

@@ -22,7 +22,7 @@ def multiply_adds(network: keras.Layer) -> int:
         ValueError: if something in it is a model of another kind, whose layers are unknown, or is
             not built.
 
-    Example:
+    Examples:
         >>> head = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(5, 3)])
         >>> multiply_adds(head)
         540

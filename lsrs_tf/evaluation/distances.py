@@ -21,6 +21,10 @@ class DistanceRow:
         smallest_between_classes: float, the smallest share of such a pair.
         perturbations: float, mean share for an image and the same with a small perturbation.
         smallest_perturbation: float, the smallest share of a perturbation.
+
+    Examples:
+        >>> evaluation.distance_report(model, images, labels).whole.perturbations > 0.5
+        True
     """
 
     name: str
@@ -37,6 +41,11 @@ class DistanceReport:
     Attributes:
         rows: tuple of `DistanceRow`, in the order of the layers. The last one is the whole encoder.
         pairs: int, the number of pairs of each kind.
+
+    Examples:
+        >>> report = evaluation.distance_report(model, images, labels)
+        >>> [row.name for row in report.rows][:2]
+        ['centring', 'conv1']
     """
 
     rows: tuple[DistanceRow, ...]
@@ -99,7 +108,7 @@ def distance_report(
     Raises:
         ValueError: if images and labels do not belong together, or no two images differ in class.
 
-    Example:
+    Examples:
         >>> encoder = keras.Sequential(
         ...     [keras.Input((4, 4, 1)), keras.layers.Rescaling(0.5, name="half")]
         ... )

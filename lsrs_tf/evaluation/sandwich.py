@@ -70,7 +70,7 @@ def contradictions(
         probability: float, the sum of the alphas of certificate and answer; 0 for margins.
         independent: bool, whether the certificates have noise of their own.
 
-    Example:
+    Examples:
         >>> print(contradictions([4, 7], [0.5, 0.5], [0.6, 0.3], probability=0.0))
         ALARM: 1 of 2 attacks inside a certificate (images 7): chance gives so many ...
         >>> contradictions([4, 7], [0.5, 0.5], [0.6, 0.3], probability=0.01).alarm

@@ -26,7 +26,7 @@ class SmoothedCrossentropy(LogitLoss):
         name: str or None, name of the loss.
         dtype: 'float32' or 'float64'; None means 'float32'.
 
-    Example:
+    Examples:
         >>> loss = SmoothedCrossentropy(smoothing=0.5)
         >>> print(f"{float(loss([0], [[2.0, 0.0]])):.4f} {np.log1p(np.exp(-2)) + 0.25 * 2:.4f}")
         0.6269 0.6269

@@ -53,7 +53,7 @@ def compact_resnet(
     Returns:
         A built, uncompiled `LatentSmoothingModel`.
 
-    Example:
+    Examples:
         >>> model = compact_resnet(orthogonal_layers=2, width=8, downsampling=8, head="dense")
         >>> model.encoder.output_shape
         (None, 4, 4, 192)

@@ -219,7 +219,7 @@ class SmoothedClassifier:
 
     def logits_in_graph(self, latents):
         """Returns the head's logits [rows, classes] of latents, noisy or not, a float32 tensor."""
-        return self._head(latents, training=False)
+        return self.head(latents, training=False)
 
     def encode_in_graph(self, image):
         """Returns the float32 latent of one image, a tensor of `image_shape`."""

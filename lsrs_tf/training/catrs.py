@@ -55,7 +55,7 @@ class CATRS(LatentObjective):
         steps: int of at least 1, $T$.
         noises: int of at least 1, $m$.
 
-    Example:
+    Examples:
         >>> from lsrs_tf import models
         >>> model = models.convnet(width=2, num_classes=3)
         >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -39,7 +39,7 @@ class Consistency(LatentObjective):
         entropy_weight: float of at least 0, $\eta$.
         noises: int of at least 1, $m$.
 
-    Example:
+    Examples:
         >>> from lsrs_tf import models
         >>> model = models.convnet(width=2, num_classes=3)
         >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -18,7 +18,7 @@ class Gaussian(Objective):
     It is the only objective for a model without noise (`sigma=0`) and for losses other than
     cross-entropy.
 
-    Example:
+    Examples:
         >>> from lsrs_tf import models
         >>> model = models.convnet(width=2, num_classes=3)
         >>> model.compile("sgd", "sparse_categorical_crossentropy", objective=Gaussian())

@@ -41,7 +41,7 @@ class MACER(LatentObjective):
         inverse_temperature: float above 0, $\beta$.
         noises: int of at least 1, $m$.
 
-    Example:
+    Examples:
         >>> from lsrs_tf import models
         >>> model = models.convnet(width=2, num_classes=3)
         >>> loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
