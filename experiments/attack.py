@@ -18,8 +18,8 @@ from experiments.run_directory import RunDirectory
 from lsrs_tf.attacks.functions import attacker_of
 
 flags.DEFINE_string("run_dir", None, "Folder of the training run (its --output_dir).")
-flags.DEFINE_float("sigma", None, "Standard deviation of the noise; None means that of training.")
-flags.DEFINE_string("outfile", None, "File to write; None means attacked.tsv in --run_dir.")
+flags.DEFINE_float("sigma", None, "Standard deviation of the noise; by default that of training.")
+flags.DEFINE_string("outfile", None, "File to write; by default attacked.tsv in --run_dir.")
 flags.DEFINE_string("shard", None, "Part of the test images, such as 2/4 for the second of four.")
 flags.DEFINE_string(
     "adversarial_dir", None, "Folder for pairs of PNG files, each image and what was found."
@@ -45,7 +45,7 @@ def main(argv):
     )
     model = checkpoints.load_model(run.model)
     settings = {
-        "classifier": flag.classifier,
+        "classifier": flag.classifier or ("smoothed" if model.sigma > 0 else "base"),
         "steps": flag.steps,
         "restarts": flag.restarts,
         "seed": flag.seed,

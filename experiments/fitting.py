@@ -66,10 +66,13 @@ def sizes_of(name, orthogonal_layers, **sizes):
     for size in given:
         if size not in _SIZES[name]:
             own = ", ".join(f"--{own}" for own in _SIZES[name])
-            raise ValueError(f"A {name} is sized by {own}, not by --{size}.")
+            raise ValueError(f"--model={name} is sized by {own}, not by --{size}.")
     if name in _BACKBONES:
         if orthogonal_layers is not None:
-            raise ValueError(f"A {name} has no --orthogonal_layers: its backbone is the encoder.")
+            raise ValueError(
+                f"--model={name} has no --orthogonal_layers: all of its convolutions are in the "
+                "encoder."
+            )
         return given
     if orthogonal_layers is None:
         raise ValueError(f"A {name} needs --orthogonal_layers, those that belong to its encoder.")

@@ -5,7 +5,13 @@ import pathlib
 
 import numpy as np
 
-from experiments.sandwich import plot_sandwiches, sandwich_rows, sandwich_table, sandwiches
+from experiments.sandwich import (
+    left_out,
+    plot_sandwiches,
+    sandwich_rows,
+    sandwich_table,
+    sandwiches,
+)
 from lsrs_tf.evaluation import (
     certified_accuracy_interval,
     exact_average_certified_radius,
@@ -30,8 +36,8 @@ def paper_table(runs):
 
     Accuracy is that of the classifier that is certified, with the true class at any radius: the
     smoothed one, or for margins the base classifier. Clean is that of the base classifier without
-    noise, certified or not. Columns of abstentions,
-    noisy samples and the number of images stand next to the paper's.
+    noise, certified or not. Columns of the classifier, of abstentions, noisy samples and the number
+    of images stand next to the paper's.
     """
     header, *rows = _paper_rows(runs)
     return markdown_table(header, rows)
@@ -41,6 +47,7 @@ def _paper_rows(runs):
     rows = [
         [
             "defense",
+            "classifier",
             "sigma",
             "replaced",
             "ACR",
@@ -58,6 +65,7 @@ def _paper_rows(runs):
         rows.append(
             [
                 run.defense,
+                run.classifier,
                 run.sigma,
                 run.replaced,
                 rounded_down(exact_average_certified_radius(run.radii, run.correct), 3),
@@ -158,6 +166,7 @@ def write_report(paths, directory):
         with written_whole(directory / "sandwich.png") as path:
             plot_sandwiches(found).savefig(path, dpi=150)
         pictures += "\n![Certified accuracy and accuracy under attack](sandwich.png)\n"
+    text += "".join(f"\n{line}" for line in left_out(runs))
     with written_whole(directory / "report.md") as path:
         path.write_text(f"{text}\n{pictures}")
     return text

@@ -91,10 +91,32 @@ def sandwiches(runs):
     return [one for one in found if one.pairs]
 
 
+def left_out(runs):
+    """Returns a line for each file of attacks on the classifier that a run does not certify.
+
+    Args:
+        runs: list of `Run`.
+    """
+    lines = []
+    for run in runs:
+        for path in sorted(run.path.glob(PATTERN)) if run.path.is_dir() else ():
+            others = {one.extra["classifier"] for one in read_attacks(path)} - {_certified(run)}
+            if others:
+                lines.append(
+                    f"Left out: {path} attacks the {others.pop()} classifier, and the certificates "
+                    f"are about the {_certified(run)} one.\n"
+                )
+    return lines
+
+
+def _certified(run):
+    return "base" if run.setting("method") == "margin" else "smoothed"
+
+
 def _attacks(run):
     if not run.path.is_dir():
         return {}
-    classifier = "base" if run.setting("method") == "margin" else "smoothed"
+    classifier = _certified(run)
     records = {record.idx: record for record in run.records}
     attacks = {}
     for path in sorted(run.path.glob(PATTERN)):

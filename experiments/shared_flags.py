@@ -141,15 +141,16 @@ def define_attack(method):
     _define(
         flags.DEFINE_enum,
         "classifier",
-        "base",
+        None,
         ["base", "smoothed"],
-        "base: the classifier without noise, that of --method=margin; smoothed: by majority.",
+        "base: the classifier without noise, that of --method=margin; smoothed: by majority. By "
+        "default the one that the run trains for: base where its sigma is 0.",
     )
     _define(
         flags.DEFINE_integer,
         "steps",
         None,
-        "Steps of each start of an attack; None means the default of the attack.",
+        "Steps of each start of an attack; by default those of the attack.",
         lower_bound=1,
     )
     _define(

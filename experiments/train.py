@@ -242,8 +242,8 @@ def _print_accuracy(model, data):
         data.test(None).batch(flags.FLAGS.batch_size), return_dict=True, verbose=0
     )
     print(f"Accuracy of the base classifier without noise: {100 * scores['accuracy']:.2f} %.")
-    millions = multiply_adds(model.head) / 1e6
-    print(f"A noisy pass of the head takes {millions:.2f} million multiply-adds a sample.")
+    if model.sigma > 0:
+        print(f"Each noisy sample takes the head {multiply_adds(model.head):,} multiply-adds.")
 
 
 if __name__ == "__main__":

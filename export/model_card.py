@@ -225,7 +225,14 @@ def _markdown(card: Mapping[str, Any]) -> str:
         lines += [f"## {key.replace('_', ' ').capitalize()}", ""]
         lines += [_measurements(card[key]), ""] if "measured" in key else [*_lines(card[key]), ""]
     lines += ["## Signatures", "", _signature_table(card["signatures"])]
-    lines += ["Units:", "", *(f"- `{name}`: {unit}" for name, unit in _UNITS.items()), ""]
+    tensors = {
+        name
+        for signature in card["signatures"].values()
+        for side in ("inputs", "outputs")
+        for name in signature[side]
+    }
+    units = [f"- `{name}`: {unit}" for name, unit in _UNITS.items() if name in tensors]
+    lines += ["Units:", "", *units, ""]
     if card["needs_xla"]:
         lines += ["The server must have XLA switched on.", ""]
     lines += [f"Fingerprint of the model: `{card['fingerprint']}`.", ""]
@@ -249,12 +256,19 @@ def _signature_table(signatures):
 
 def _measurements(measured):
     """Returns a table of what was measured, rounded down, and one of the settings of it."""
-    rows = [["test images", _text(measured.get("images", "unknown"))]]
+    of_margins = measured.get("settings", {}).get("method") == "margin"
+    rows = [
+        ["certified classifier", "base, without noise" if of_margins else "smoothed"],
+        ["test images", _text(measured.get("images", "unknown"))],
+    ]
     for radius, share in measured.get("certified_accuracy", {}).items():
         rows.append([f"certified accuracy at radius {radius}", _percent(share)])
     if "clean_accuracy" in measured:
         rows.append(
-            ["accuracy without noise (no certificate)", _percent(measured["clean_accuracy"])]
+            [
+                "accuracy" if of_margins else "accuracy without noise (no certificate)",
+                _percent(measured["clean_accuracy"]),
+            ]
         )
     if "abstained" in measured:
         # Rounded up, as what is certified is rounded down.

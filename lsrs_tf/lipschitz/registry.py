@@ -102,7 +102,7 @@ def _unknown(layer, also_known):
     elif isinstance(layer, keras.Model):
         advice = "Build it with keras.Sequential or with the functional API."
     else:
-        advice = "Move the layer into the head, or replace it."
+        advice = "Replace the layer, or move it into a head that is smoothed."
     if close:
         advice += f" Known layers with similar names: {', '.join(close)}."
     return (

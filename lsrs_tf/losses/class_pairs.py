@@ -45,7 +45,7 @@ def linear_last_layer(model: keras.Model, loss: str) -> keras.Layer:
 def kernel_of(layer: keras.Layer) -> tf.Tensor:
     """Returns the matrix [features, classes] that a layer of `linear_last_layer` multiplies by."""
     if type(layer) is OrthogonalDense:
-        return layer.orthogonal_kernel("float32")
+        return layer.matrix("float32")
     return tf.convert_to_tensor(layer.kernel)
 
 

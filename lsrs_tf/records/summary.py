@@ -99,6 +99,13 @@ class Run:
         return "IS-RS" if self.replaced.startswith("0/") else "LS-RS"
 
     @property
+    def classifier(self) -> str:
+        """'smoothed' or 'base', which classifier the certificates are about, or '-' if unknown."""
+        if self.setting("method") == "margin":
+            return "base"
+        return UNKNOWN if self.setting("sigma") == UNKNOWN else "smoothed"
+
+    @property
     def sigma(self) -> str:
         """Standard deviation of the noise, as text: 'varies' if it does, '-' if unknown."""
         return self.setting("sigma")
@@ -107,7 +114,7 @@ class Run:
     def certificates(self) -> str:
         """How the certificates were made, as text, or '-' if unknown."""
         if self.setting("method") == "margin":
-            return "base classifier, certain"
+            return "certain, no samples"
         n, alpha = self.setting("n"), self.setting("alpha")
         if UNKNOWN in (n, alpha):
             return UNKNOWN
@@ -127,7 +134,7 @@ class Run:
         if self.defense == UNKNOWN:
             return _plain_name(self.path)
         if self.setting("method") == "margin":
-            return f"margin {self.replaced}"
+            return f"margin {self.replaced}, base classifier"
         return f"{self.defense} {self.replaced}, sigma {self.sigma}"
 
 

@@ -39,7 +39,7 @@ def test_compact_models_are_built_to_size():
 
 
 def test_arguments_of_compact_models_are_refused_elsewhere():
-    with pytest.raises(ValueError, match="A convnet is sized by --width, not by --residual"):
+    with pytest.raises(ValueError, match="--model=convnet is sized by --width, not by --residual"):
         fitting.sizes_of("convnet", 0, downsampling=None, residual="none", head="dense")
 
 

@@ -46,10 +46,16 @@ def files(tmp_path):
 def test_table_has_the_papers_columns(files):
     table = _paper_table([read_run(path) for path in files]).splitlines()
     assert table[0].startswith(
-        "| defense | sigma | replaced | ACR | accuracy (%) | time (s/example) |"
+        "| defense | classifier | sigma | replaced | ACR | accuracy (%) | time (s/example) |"
     )
-    assert table[2] == "| LS-RS | 0.25 | 9/18 | 0.187 | 50.00 | 3.000 | - | 25.00 | - | 4 | - |"
-    assert table[3] == "| IS-RS | 0.25 | 0/18 | 0.750 | 100.00 | 8.000 | - | 0.00 | - | 1 | - |"
+    assert (
+        table[2]
+        == "| LS-RS | smoothed | 0.25 | 9/18 | 0.187 | 50.00 | 3.000 | - | 25.00 | - | 4 | - |"
+    )
+    assert (
+        table[3]
+        == "| IS-RS | smoothed | 0.25 | 0/18 | 0.750 | 100.00 | 8.000 | - | 0.00 | - | 1 | - |"
+    )
 
 
 def test_clean_accuracy_is_that_of_the_base_classifier(tmp_path):
@@ -125,7 +131,7 @@ def test_sigma_that_varies_is_told_in_the_table(tmp_path):
         ["replaced", "sigma"],
         [(idx, 1, 1, 0.3, 1.0, ["9/18", idx / 300]) for idx in range(300)],
     )
-    assert "| LS-RS | varies | 9/18 | 0.300 |" in _paper_table([read_run(path)])
+    assert "| LS-RS | smoothed | varies | 9/18 | 0.300 |" in _paper_table([read_run(path)])
     assert "| LS-RS 9/18, sigma varies |" in _radius_table([read_run(path)])
 
 

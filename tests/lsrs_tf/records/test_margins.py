@@ -33,8 +33,10 @@ def test_a_file_says_what_it_is_about(file):
         assert record.predict in (-1, logits.argmax())
         assert record.value("margin") <= np.ptp(logits)
     run = read_run(file)
-    assert run.defense == "margin" and run.certificates == "base classifier, certain"
-    assert run.name == "margin 2/4" and run.sigma == "-"
+    assert run.defense == "margin" and run.certificates == "certain, no samples"
+    assert (
+        run.name == "margin 2/4, base classifier" and run.classifier == "base" and run.sigma == "-"
+    )
     assert run.samples is None and run.class_probabilities is None
     assert run.clean_accuracy is not None
 
