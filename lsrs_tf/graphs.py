@@ -4,17 +4,8 @@ import functools
 
 import keras
 
-# Methods that decide what a layer computes.
-_METHODS = {
-    "call",
-    "__call__",
-    "encode",
-    "matrix",
-    "spectrum_of",
-    "transformed",
-    "transformed_bias",
-    "transformed_weights",
-}
+# What Keras itself puts in front of the methods of a class, in every layer or compiled model.
+_OF_KERAS = {"build", "loss", "quantize"}
 
 
 def is_sequential(layer):
@@ -37,12 +28,16 @@ def _functional_class():
 
 def refuse_patched(layer):
     """Raises if the methods of one layer object are not those of its class."""
-    patched = _METHODS & set(vars(layer))
+    patched = {
+        name
+        for name, value in vars(layer).items()
+        if callable(value) and callable(getattr(type(layer), name, None))
+    } - _OF_KERAS
     if patched:
         raise ValueError(
             f"Layer '{layer.name}' ({type(layer).__name__}) has its own "
             f"{', '.join(sorted(patched))} instead of that of its class, so that nothing is known "
-            "about what it does. Write a layer of your own, and put it into the head."
+            "about what it does. Write a layer of your own, for a head that is smoothed."
         )
 
 

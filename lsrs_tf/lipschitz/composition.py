@@ -138,6 +138,7 @@ def _known_shape(layer, input_shape):
 
 def _through(layer, passage, prefix, rows):
     """Returns the passage out of a layer or model, and adds rows for what it is made of."""
+    refuse_patched(layer)
     if is_sequential(layer):
         return _through_sequential(layer, passage, prefix, rows)
     if is_functional(layer):

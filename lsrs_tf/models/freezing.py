@@ -33,6 +33,7 @@ def freeze_encoder(encoder, input_shape=None):
         >>> frozen(images).shape, frozen(images).dtype
         (TensorShape([4, 8, 8, 4]), tf.float64)
     """
+    refuse_patched(encoder)
     if not encoder.built:
         raise ValueError(
             f"'{encoder.name}' ({type(encoder).__name__}) has not been built. Give it a "
@@ -45,6 +46,7 @@ def freeze_encoder(encoder, input_shape=None):
             "cannot be frozen one by one. Build it with keras.Sequential or with the functional "
             "API."
         )
+    _refuse_rounding_inputs(encoder)
     shapes = (
         [tensor.shape for tensor in encoder.inputs]
         if graph
@@ -65,6 +67,17 @@ def freeze_encoder(encoder, input_shape=None):
             ) from error
     frozen.trainable = False
     return frozen
+
+
+def _refuse_rounding_inputs(encoder):
+    """Raises if Keras rounds what enters a model to whole numbers, which its copy would not do."""
+    for tensor in getattr(encoder, "inputs", None) or ():
+        if not keras.backend.is_float_dtype(tensor.dtype):
+            raise ValueError(
+                f"'{encoder.name}' ({type(encoder).__name__}) takes inputs of type {tensor.dtype}, "
+                "so that Keras rounds what enters it; its frozen copy would not. Give its "
+                "`keras.Input` dtype='float32'."
+            )
 
 
 def _shape_of_layer(layer, input_shape):

@@ -294,7 +294,8 @@ def smoothed_parts(model: keras.Model) -> tuple[keras.Layer, keras.Layer]:
             f"{type(model).__name__}. Wrap your encoder and head in one."
         )
     for name in ("call", "encode", "classify", "freeze_encoder"):
-        if getattr(type(model), name) is not getattr(LatentSmoothingModel, name):
+        changed = getattr(type(model), name) is not getattr(LatentSmoothingModel, name)
+        if changed or name in vars(model):
             raise ValueError(
                 f"{type(model).__name__} changes `{name}` of LatentSmoothingModel: a certificate "
                 "of its encoder and head would not be one of what it computes. Put the change into "

@@ -38,12 +38,12 @@ def with_few_latents(encoder, head):
     columns, triangle = factorized(kernel)
     latents = encoder.outputs[0]
     if len(latent_shape) > 1:
-        latents = keras.layers.Flatten(dtype="float64")(latents)
+        latents = keras.layers.Flatten(data_format="channels_last", dtype="float64")(latents)
     projection = FixedDense(columns.shape[1], use_bias=False, dtype="float64")
     inner = keras.Model(encoder.inputs[0], projection(latents), name=encoder.name)
     projection.kernel.assign(columns)
     inner.trainable = False
-    few = keras.Input((columns.shape[1],))
+    few = keras.Input((columns.shape[1],), dtype="float32")
     dense = FixedDense(kernel.shape[1], dtype="float64")
     outer = keras.Model(few, dense(few))
     dense.kernel.assign(triangle)
@@ -65,6 +65,9 @@ def factorized(kernel):
             "The head has weights that are not finite. Load weights from before training diverged."
         )
     columns, triangle = scipy.linalg.qr(kernel, mode="economic")
+    # Classes with the same weights tie in every sample, and have to go on doing so.
+    _, first, same = np.unique(kernel, axis=1, return_index=True, return_inverse=True)
+    triangle = triangle[:, first[same]]
     norms = np.linalg.norm(kernel, axis=0)
     error = np.abs(triangle.T @ triangle - kernel.T @ kernel)
     if not np.all(error <= _TOLERANCE * np.outer(norms, norms)):

@@ -6,6 +6,8 @@ from numpy.typing import NDArray
 
 # A difference, its distance from the loss and a quotient: three roundings, and far more.
 ROUNDING = 1e-15
+# Below it, roundings are no longer relative to the number.
+_SMALLEST = 1e-290
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,4 +140,6 @@ class MarginScale:
         # A quotient that overflows is far beyond the largest radius.
         with np.errstate(over="ignore"):
             quotient = float(np.float64(lowered) / pair_lipschitz) * (1 - ROUNDING)
+        if min(lowered, quotient) < _SMALLEST:
+            return 0.0
         return min(quotient, math.nextafter(self.largest_radius, 0.0))

@@ -341,7 +341,7 @@ def test_advice_fits_what_was_received():
 
     for layer, advice in (
         (Mine(), "subclass of ReLU"),
-        (keras.layers.LayerNormalization(), "into the head"),
+        (keras.layers.LayerNormalization(), "into a head that is smoothed"),
     ):
         with pytest.raises(ValueError, match=advice):
             lipschitz_bound(_sequential(layer))

@@ -135,3 +135,41 @@ def test_a_head_layer_without_a_rule_is_named_and_sampling_is_advised():
     model = _model(keras.layers.Lambda(lambda x: x, name="own"), keras.layers.Flatten())
     with pytest.raises(ValueError, match="'own' of class Lambda.*method='fixed'"):
         BaseClassifier(model)
+
+
+@pytest.mark.parametrize("part", ["encoder", "head"])
+def test_parts_that_are_patched_are_refused(part):
+    model = _linear_model(np.eye(16, 3, dtype=np.float32), np.zeros(3, np.float32))
+    patched = getattr(model, part)
+    original = patched.call
+    patched.call = lambda inputs, training=None, mask=None: -100 * original(inputs)
+    with pytest.raises(ValueError, match="has its own call"):
+        BaseClassifier(model)
+    if part == "encoder":
+        with pytest.raises(ValueError, match="has its own call"):
+            lsrs_tf.certify(model, np.zeros((1, *SHAPE), np.float32), sigma=0.1, verbose=0)
+
+
+@pytest.mark.parametrize("name", ["call", "classify", "encode"])
+def test_models_that_are_patched_are_refused(name):
+    model = _linear_model(np.eye(16, 3, dtype=np.float32), np.zeros(3, np.float32))
+    setattr(model, name, lambda inputs, training=False: inputs)
+    with pytest.raises(ValueError, match=f"changes `{name}`"):
+        BaseClassifier(model)
+
+
+def test_a_patched_convolution_is_refused():
+    encoder = keras.Sequential([keras.Input(SHAPE), keras.layers.Conv2D(2, 3)])
+    encoder.layers[0].convolution_op = lambda inputs, kernel: 2 * inputs
+    model = _model(keras.layers.Flatten(), keras.layers.Dense(2), encoder=encoder)
+    with pytest.raises(ValueError, match="has its own convolution_op"):
+        BaseClassifier(model)
+
+
+def test_inputs_that_round_are_refused():
+    encoder = keras.Sequential([keras.Input(SHAPE, dtype="uint8"), keras.layers.Rescaling(1.0)])
+    model = _model(keras.layers.Flatten(), keras.layers.Dense(2), encoder=encoder)
+    with pytest.raises(ValueError, match="takes inputs of type uint8.*dtype='float32'"):
+        BaseClassifier(model)
+    with pytest.raises(ValueError, match="takes inputs of type uint8"):
+        lsrs_tf.certify(model, np.zeros((1, *SHAPE), np.float32), sigma=0.1, verbose=0)

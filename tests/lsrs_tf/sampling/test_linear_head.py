@@ -239,3 +239,38 @@ def test_weights_that_are_not_finite_are_refused():
     kernel.assign(np.where(np.arange(32)[:, np.newaxis] == 3, np.inf, kernel))
     with pytest.raises(ValueError, match="not finite"):
         Certifier(model, noise="logits")
+
+
+@pytest.fixture
+def _restored_keras():
+    """Gives back what a test changes of Keras' settings."""
+    data_format, floatx = keras.config.image_data_format(), keras.config.floatx()
+    yield
+    keras.config.set_image_data_format(data_format)
+    keras.config.set_floatx(floatx)
+
+
+@pytest.mark.usefixtures("_restored_keras")
+def test_settings_of_keras_change_nothing():
+    model, images = _model(), _images(4)
+    expected = lsrs_tf.certify(model, images, n=200, noise="logits", verbose=0)
+    for change in (
+        lambda: keras.config.set_image_data_format("channels_first"),
+        lambda: keras.config.set_floatx("float16"),
+        lambda: keras.config.set_floatx("bfloat16"),
+    ):
+        change()
+        found = lsrs_tf.certify(model, images, n=200, noise="logits", verbose=0)
+        np.testing.assert_array_equal(found.counts, expected.counts)
+
+
+def test_classes_of_equal_weights_tie_as_before():
+    for seed in range(5):
+        model = _model(seed=seed)
+        dense = model.head.layers[-1]
+        kernel, bias = dense.get_weights()
+        kernel[:, 2] = kernel[:, 1]
+        dense.set_weights([kernel, np.float32([-100, 0, 0, -100])])
+        result = lsrs_tf.certify(model, _images(3), n=200, noise="logits", verbose=0)
+        assert (result.labels == -1).all()
+        assert result.counts.sum() == 0
