@@ -1,7 +1,7 @@
 """Attacks the test images of a training run: upper bounds of the distance to another class.
 
 One row per image goes to a tab-separated file as soon as it is known. When the command is
-interrupted and given again, it goes on where it was. Distances are upper bounds, and stand beside
+interrupted and given again, it goes on where it was. Distances are upper bounds, and stand next to
 the certified radii in the report.
 
     python -m experiments.attack --run_dir=runs/digits_ls --classifier=smoothed --num_images=100

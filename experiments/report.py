@@ -4,7 +4,7 @@
 
 Each argument is a certification file (of this package, or any file in the format of Cohen et al.),
 or the folder of a training run. Where a folder also holds attacks on the classifier that is
-certified (`experiments.attack`), both stand beside each other; attacks inside certificates beyond
+certified (`experiments.attack`), both stand next to each other; attacks inside certificates beyond
 what alpha allows end the command with the exit status 3.
 """
 

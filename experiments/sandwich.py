@@ -136,8 +136,8 @@ def _check_same(path, attack, record):
     for name in names:
         if name in record.extra and record.extra[name] != attack.extra[name]:
             raise ValueError(
-                f"{path} is about another classifier or other images than the certificates beside "
-                f"it: {name} of image {record.idx} is {attack.extra[name]}, and "
+                f"{path} is about another classifier or other images than the certificates next "
+                f"to it: {name} of image {record.idx} is {attack.extra[name]}, and "
                 f"{record.extra[name]} there. Attack what was certified, or move the file away."
             )
     if attack.label != record.label:

@@ -180,6 +180,7 @@ def test_all_layers_and_activations_with_a_bound_are_named():
     frozen = {
         "PARAMETRIZATIONS",
         "FixedDense",
+        "FixedResidualConv2D",
         "FixedResidualDense",
         "SpectralConv2D",
         "LipschitzConv2D",

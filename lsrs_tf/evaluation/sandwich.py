@@ -1,4 +1,4 @@
-"""Certificates and attacks beside each other: the truth lies between them, or one is wrong."""
+"""Certificates and attacks next to each other: the truth lies between them, or one is wrong."""
 
 import dataclasses
 
