@@ -46,7 +46,8 @@ def freeze_encoder(encoder, input_shape=None):
             "cannot be frozen one by one. Build it with keras.Sequential or with the functional "
             "API."
         )
-    _refuse_rounding_inputs(encoder)
+    if graph:
+        _refuse_rounding_inputs(encoder)
     shapes = (
         [tensor.shape for tensor in encoder.inputs]
         if graph
@@ -71,7 +72,7 @@ def freeze_encoder(encoder, input_shape=None):
 
 def _refuse_rounding_inputs(encoder):
     """Raises if Keras rounds what enters a model to whole numbers, which its copy would not do."""
-    for tensor in getattr(encoder, "inputs", None) or ():
+    for tensor in encoder.inputs:
         if not keras.backend.is_float_dtype(tensor.dtype):
             raise ValueError(
                 f"'{encoder.name}' ({type(encoder).__name__}) takes inputs of type {tensor.dtype}, "
