@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from export import graph_confidence
+from lsrs_tf.sampling.votes import votes_of
 from lsrs_tf.statistics.margin_scale import ROUNDING, MarginScale
 
 _SMALLEST = float(np.finfo(np.float64).tiny)
@@ -30,10 +31,7 @@ def largest_logits(logits: tf.Tensor) -> tf.Tensor:
     Returns:
         int64 tensor [batch].
     """
-    highest = tf.reduce_max(logits, axis=1, keepdims=True)
-    alone = tf.math.count_nonzero(logits == highest, axis=1) == 1
-    finite = tf.reduce_all(tf.math.is_finite(logits), axis=1)
-    return tf.where(alone & finite, tf.argmax(logits, axis=1), -1)
+    return tf.where(tf.reduce_any(votes_of(logits), axis=1), tf.argmax(logits, axis=1), -1)
 
 
 def proven(logits: tf.Tensor, scale: MarginScale) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
