@@ -6,7 +6,7 @@ import pathlib
 import keras
 import numpy as np
 
-from experiments.certified_test_set import check_images
+from experiments.certified_test_set import missing_images
 from experiments.datasets import fingerprint_of
 from lsrs_tf.attacks.goal import Goal
 from lsrs_tf.models.fingerprints import fingerprint
@@ -40,17 +40,7 @@ def attack_test_images(
         "model": fingerprint(model),
     }
     with AttackJournal(path, columns) as file:
-        others = sorted({*file.done} - {*indices})
-        if others:
-            raise FileExistsError(
-                f"{path} also holds {len(others)} images (such as {others[0]}) that are not among "
-                "those to attack now. Give the --num_images and --shard it was begun with, or "
-                "write elsewhere."
-            )
-        if file.done:
-            print(f"{path} holds {len(file.done)} images already.")
-        check_images(file.done.values(), data, path)
-        missing = [index for index in indices if index not in file.done]
+        missing = missing_images(file.done, indices, data, path)
         about = []
         outcomes = progress(
             attacker.outcomes(_entries(missing, data, about, radius)),

@@ -85,17 +85,7 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
         "model": fingerprint(model),
     }
     with Journal(path, settings) as file:
-        if file.done:
-            print(f"{path} holds {len(file.done)} images already.")
-        others = sorted({*file.done} - {*indices})
-        if others:
-            raise FileExistsError(
-                f"{path} also holds {len(others)} images (such as {others[0]}) that are not among "
-                "those to certify now; together they would not be an even choice of the test set. "
-                "Give the --num_images and --shard it was begun with, or another --outfile."
-            )
-        check_images(file.done.values(), data, path)
-        missing = [index for index in indices if index not in file.done]
+        missing = missing_images(file.done, indices, data, path)
         certifier.warm_up()
         about = {}
         certificates = progress(
@@ -117,6 +107,32 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
                 {**certificate.columns(), "image_fingerprint": fingerprint_of_image},
             )
         file.sort()
+
+
+def missing_images(done, indices, data, path):
+    """Returns the test images that a file does not hold yet, after a check of those it holds.
+
+    Args:
+        done: dict of index to record, what the file holds.
+        indices: increasing list of int, which test images; the file may hold no others.
+        data: `datasets.ImageData`.
+        path: the file, for messages.
+
+    Raises:
+        FileExistsError: if the file holds other images of the test set.
+        ValueError: if it holds images of other data, see `check_images`.
+    """
+    if done:
+        print(f"{path} holds {len(done)} images already.")
+    others = sorted({*done} - {*indices})
+    if others:
+        raise FileExistsError(
+            f"{path} also holds {len(others)} images (such as {others[0]}) that are not among "
+            "those asked for now; together they would not be an even choice of the test set. "
+            "Give the --num_images and --shard it was begun with, or another --outfile."
+        )
+    check_images(done.values(), data, path)
+    return [index for index in indices if index not in done]
 
 
 def check_images(records, data, path):
