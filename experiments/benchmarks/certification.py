@@ -93,7 +93,7 @@ def sampler_table(width, samples, batch_size, rounds):
     """Returns a Markdown table: the sampler, the bare passes of the head, and PyTorch."""
     cases = {}
     for dtype in ("float32", "bfloat16"):
-        model = _model(9, width, dtype)
+        model = resnet_of_dtype(9, width, dtype)
         classifier = SmoothedClassifier(model, batch_size=batch_size)
         exact = SmoothedClassifier(model, batch_size=batch_size, noise="exact")
         image = np.random.default_rng(0).uniform(size=(32, 32, 3)).astype(np.float32)
@@ -124,7 +124,7 @@ def depth_table(width, samples, batch_size, rounds, depths=(0, 5, 9, 13)):
     image = np.random.default_rng(0).uniform(size=(32, 32, 3)).astype(np.float32)
     cases, work = {}, {}
     for depth in depths:
-        model = _model(depth, width, "float32")
+        model = resnet_of_dtype(depth, width, "float32")
         classifier = SmoothedClassifier(model, batch_size=batch_size)
         cases[depth] = shared_sampler(classifier, image, samples)
         work[depth] = multiply_adds(model.head)
@@ -175,7 +175,8 @@ def memory_table():
     )
 
 
-def _model(orthogonal_layers, width, dtype):
+def resnet_of_dtype(orthogonal_layers, width, dtype):
+    """Returns a ResNet18 for 32 x 32 pixels of 'float32' or mixed 'bfloat16'."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32" if dtype == "float32" else "mixed_bfloat16")
     try:

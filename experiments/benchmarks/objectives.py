@@ -29,6 +29,12 @@ flags.DEFINE_list("objectives", list(_OBJECTIVES), "Objectives, in addition to G
 flags.DEFINE_list("depths", ["0", "9"], "Orthogonal layers of the ResNet18.")
 flags.DEFINE_integer("step_width", 16, "Width of the ResNet18.", lower_bound=2)
 flags.DEFINE_integer("step_images", 64, "Images in a batch.", lower_bound=1)
+flags.DEFINE_enum(
+    "step_compiler",
+    "auto",
+    ["auto", "xla", "none"],
+    "Whether XLA compiles the step; auto: as Keras decides, which asks the layers.",
+)
 flags.adopt_module_key_flags(benchmark_flags)
 flags.adopt_module_key_flags(command_line)
 
@@ -40,6 +46,7 @@ def training_step(objective, orthogonal_layers, width, batch_size):
         keras.optimizers.SGD(0.01, momentum=0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         objective=objective,
+        jit_compile={"auto": "auto", "xla": True, "none": False}[flags.FLAGS.step_compiler],
     )
     rng = np.random.default_rng(0)
     images = rng.uniform(size=(batch_size, 32, 32, 3)).astype(np.float32)

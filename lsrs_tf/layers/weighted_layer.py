@@ -2,8 +2,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lsrs_tf.numerics import precision
-
 # Far above the values of any kernel that was trained, and far below the root of what float32 holds.
 LARGEST_VALUE = 1e6
 
@@ -42,7 +40,10 @@ class WeightedLayer(keras.layers.Layer):
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.kernel_constraint = keras.constraints.get(kernel_constraint)
         self.bias_constraint = keras.constraints.get(bias_constraint)
-        self.supports_jit = precision.xla_is_worthwhile()
+        # Keras compiles a training step with XLA where every layer says it supports it. The
+        # transforms run several times slower inside XLA on a CPU; on a GPU its linear solver is one
+        # of many small steps, and compiling a ResNet18 takes minutes.
+        self.supports_jit = False
 
     def add_kernel(self, shape, name="kernel"):
         """Creates and returns a weight with the kernel's initializer, regularizer, constraint."""

@@ -56,6 +56,13 @@ def tf32_is_possible(dtype):
     return dtype == tf.float32 and bool(tf.config.list_physical_devices("GPU"))
 
 
+def tf32_is_used():
+    """Returns whether products outside of this file are rounded to TF32 where a GPU can."""
+    return tf32_is_possible(tf.float32) and (
+        tf.config.experimental.tensor_float_32_execution_enabled()
+    )
+
+
 @tf.custom_gradient
 def _split_product(left, right):
     def gradient(upstream):
@@ -77,17 +84,22 @@ def _sum_of_parts(left, right):
 
 def _halves(values):
     """Splits float32 values into a part that TF32 holds exactly, and the small rest."""
-    bits = tf.bitcast(values, tf.int32)
-    # To the nearest, so that the rest is as small as it can be.
-    rounded = tf.bitwise.bitwise_and(bits + (1 << (_DROPPED_BITS - 1)), -(1 << _DROPPED_BITS))
-    high = tf.bitcast(rounded, tf.float32)
+    # To the nearest, so that the rest is as small as it can be: adding what was cut off carries to
+    # the last bit that is kept if that was half of it or more. Integers are not added, which
+    # TensorFlow does on the processor, with copies there and back.
+    high = _without_dropped_bits(values + (values - _without_dropped_bits(values)))
     return high, values - high
 
 
-def xla_is_worthwhile():
-    """Returns whether XLA pays here: on a GPU, not on a CPU.
+def _without_dropped_bits(values):
+    """Returns float32 values with zeros for the bits that TF32 does not have."""
+    bits = tf.bitwise.bitwise_and(tf.bitcast(values, tf.int32), -(1 << _DROPPED_BITS))
+    return tf.bitcast(bits, tf.float32)
 
-    Keras compiles a training step with XLA when every layer says it supports it. On a CPU the
-    transforms run several times slower inside XLA than outside it.
+
+def xla_is_worthwhile():
+    """Returns whether XLA pays for heads: on a GPU, not on a CPU.
+
+    Measured: on an H100 passes of a ResNet18 took .85 of the time, on a CPU several times as much.
     """
     return bool(tf.config.list_physical_devices("GPU"))

@@ -24,6 +24,21 @@ def test_halves_are_exact_and_short():
     assert np.all(np.abs(low) <= np.abs(values) * 2.0**-11)
 
 
+def test_halves_stay_on_the_device():
+    # TensorFlow adds integers of 32 bits on the processor, wherever the values are.
+    halves = tf.function(precision._halves).get_concrete_function(tf.TensorSpec([8, 8]))
+    for operation in halves.graph.get_operations():
+        if operation.type not in ("Bitcast", "BitwiseAnd", "Const"):
+            assert all(tensor.dtype != tf.int32 for tensor in operation.inputs), operation.type
+
+
+def test_halves_of_ties_are_away_from_zero():
+    # Halfway between two numbers with 10 bits of mantissa.
+    high, low = precision._halves(tf.constant([1 + 2.0**-11, -1 - 2.0**-11, 1 + 2.0**-10]))
+    np.testing.assert_array_equal(high, [1 + 2.0**-10, -1 - 2.0**-10, 1 + 2.0**-10])
+    np.testing.assert_array_equal(low, [-(2.0**-11), 2.0**-11, 0])
+
+
 @pytest.mark.parametrize("transpose_a", [False, True])
 @pytest.mark.parametrize("transpose_b", [False, True])
 def test_split_product_is_the_product_and_has_its_gradient(monkeypatch, transpose_a, transpose_b):

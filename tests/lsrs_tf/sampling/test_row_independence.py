@@ -206,3 +206,33 @@ def test_on_a_device_that_rounds_anew_a_tolerance_is_allowed():
     for name in ("a hundred thousandth of the mean", "first row", "large values", "order"):
         with pytest.raises(ValueError, match="what else is in the batch"):
             checked_num_classes(_head(_Applied(_shaken), _Applied(MIXTURES[name])), SHAPE, 64)
+
+
+def _moved_by(size):
+    """Returns a function whose logits are off by so much, relative, in the first half of rows."""
+    return lambda x: x * (1 + size * tf.cast(_rows_like(x) < tf.shape(x)[0] // 2, x.dtype))[:, None]
+
+
+@pytest.mark.parametrize(
+    ("used", "size", "accepted"),
+    [(False, 5e-4, False), (True, 5e-4, True), (True, 2e-2, False)],
+)
+def test_places_may_differ_by_a_rounding_of_tf32_where_it_is_used(
+    monkeypatch, used, size, accepted
+):
+    monkeypatch.setattr(row_independence.precision, "tf32_is_used", lambda: used)
+    head = keras.Sequential([_head(), _Applied(_moved_by(size))])
+    head.build((None, *SHAPE))
+    if accepted:
+        assert checked_num_classes(head, SHAPE, 16) == 5
+    else:
+        with pytest.raises(ValueError, match="depend on what else is in the batch"):
+            checked_num_classes(head, SHAPE, 16)
+
+
+def test_tf32_does_not_excuse_rows_that_see_each_other(monkeypatch):
+    monkeypatch.setattr(row_independence.precision, "tf32_is_used", lambda: True)
+    with pytest.raises(ValueError, match="depend on what else is in the batch"):
+        checked_num_classes(
+            _head(_Applied(MIXTURES["a hundred thousandth of the mean"])), SHAPE, 16
+        )
