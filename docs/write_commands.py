@@ -20,6 +20,7 @@ COMMANDS = (
     "recertify",
     "attack",
     "validate",
+    "estimate",
     "report",
     "export",
 )

@@ -1,7 +1,6 @@
 """CLEVER: an estimate of how far the nearest adversarial example is. It proves nothing."""
 
 import dataclasses
-import math
 from typing import ClassVar
 
 import keras
@@ -9,12 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsrs_tf.certification.images import Images, each_image
-from lsrs_tf.certification.settings import checked_seed
-from lsrs_tf.evaluation.extreme_values import SMALLEST_MAXIMA, fit_reverse_weibull
-from lsrs_tf.evaluation.margin_gradients import MarginGradients
-from lsrs_tf.number_kinds import is_real_number
+from lsrs_tf.evaluation.clever_estimator import CleverEstimator
 from lsrs_tf.progress import progress
-from lsrs_tf.statistics.confidence import checked_count
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -155,104 +150,36 @@ def clever(
         >>> result
         <CleverResult of 1 images: estimate, not a certificate; median 0.4 of at most 1, ...>
     """
-    radius = _checked_radius(radius)
-    maxima = _checked_maxima(maxima)
-    gradients_per_maximum = checked_count(gradients_per_maximum, "gradients_per_maximum")
-    batch_size = checked_count(batch_size, "batch_size")
-    gradients = MarginGradients(model, radius, checked_seed(seed))
+    estimator = CleverEstimator(
+        model, radius, maxima, gradients_per_maximum, batch_size=batch_size, seed=seed
+    )
     # Read before the work begins, which is long: the last image may be invalid.
-    checked = list(each_image(images, gradients.image_shape))
-    points = maxima * gradients_per_maximum
-    shape = (len(checked), gradients.num_classes)
-    labels = np.zeros(len(checked), np.int64)
-    margins, estimates = np.zeros(shape), np.full(len(checked), radius)
-    locations, largest_norms, p_values = (np.full(shape, math.nan) for _ in range(3))
-    fits = np.full(shape, "", "<U8")
+    checked = list(each_image(images, estimator.image_shape))
     with progress(
-        total=len(checked) * points,
-        desc="CLEVER (estimate)",
+        total=len(checked) * estimator.points,
+        desc=CleverResult.column,
         unit="point",
         unit_scale=True,
         shown=bool(verbose),
     ) as bar:
-        for index, image in enumerate(checked):
-            logits = gradients.logits(image, index)
-            label = labels[index] = int(logits.argmax())
-            margins[index] = logits[label] - logits
-            found = np.zeros((maxima, gradients.num_classes))
-            first = 0
-            for norms in gradients.norms(image, label, points, batch_size):
-                _refuse_infinite(norms, index, label)
-                _raise_maxima(found, norms, first, gradients_per_maximum)
-                first += len(norms)
-                bar.update(len(norms))
-            for j in range(gradients.num_classes):
-                if j == label:
-                    continue
-                fit = fit_reverse_weibull(found[:, j])
-                locations[index, j] = fit.location
-                largest_norms[index, j] = found[:, j].max()
-                p_values[index, j] = fit.p_value
-                fits[index, j] = fit.kind
-                distance = _quotient(margins[index, j], fit.location)
-                estimates[index] = min(estimates[index], distance)
+        found = [
+            estimator.estimate(image, index, bar.update) for index, image in enumerate(checked)
+        ]
+    shape = (len(checked), estimator.num_classes)
+
+    def of_all(name: str, dtype: type | str, shape: tuple[int, ...]) -> NDArray:
+        return np.array([getattr(one, name) for one in found], dtype).reshape(shape)
+
     return CleverResult(
-        estimates=estimates,
-        labels=labels,
-        margins=margins,
-        locations=locations,
-        largest_norms=largest_norms,
-        p_values=p_values,
-        fits=fits,
-        radius=radius,
-        maxima=maxima,
-        gradients_per_maximum=gradients_per_maximum,
-        seed=int(seed),
+        estimates=of_all("estimate", np.float64, shape[:1]),
+        labels=of_all("label", np.int64, shape[:1]),
+        margins=of_all("margins", np.float64, shape),
+        locations=of_all("locations", np.float64, shape),
+        largest_norms=of_all("largest_norms", np.float64, shape),
+        p_values=of_all("p_values", np.float64, shape),
+        fits=of_all("fits", "<U8", shape),
+        radius=estimator.radius,
+        maxima=estimator.maxima,
+        gradients_per_maximum=estimator.gradients_per_maximum,
+        seed=estimator.seed,
     )
-
-
-def _checked_radius(radius: object) -> float:
-    if not (is_real_number(radius) and math.isfinite(radius) and radius > 0):
-        raise ValueError(
-            "`radius` must be a number above 0, the L2 radius of the ball around an image, in "
-            f"units of pixels in [0, 1]. Received: radius={radius!r}"
-        )
-    return float(radius)
-
-
-def _checked_maxima(maxima: object) -> int:
-    maxima = checked_count(maxima, "maxima")
-    if maxima < SMALLEST_MAXIMA:
-        raise ValueError(
-            f"`maxima` must be at least {SMALLEST_MAXIMA}, because a law of three parameters is "
-            f"fitted to them (500 is customary). Received: maxima={maxima!r}"
-        )
-    return maxima
-
-
-def _refuse_infinite(norms: NDArray[np.float64], index: int, label: int) -> None:
-    invalid = ~np.isfinite(norms)
-    if invalid.any():
-        j = int(np.argmax(invalid.any(axis=0)))
-        raise ValueError(
-            f"Gradients of the margin between the classes {label} and {j} are NaN or infinite near "
-            f"image {index}, at {np.count_nonzero(invalid[:, j])} of {len(norms)} points. Points "
-            "may have pixels outside [0, 1], where the model must work as well; roots and "
-            "logarithms of 0 have no finite gradient, and half precision overflows soon."
-        )
-
-
-def _raise_maxima(
-    found: NDArray[np.float64], norms: NDArray[np.float64], first: int, size: int
-) -> None:
-    """Takes the norms of points from `first` into maxima of so many points each, in place."""
-    starts = np.arange(first // size, (first + len(norms) - 1) // size + 1)
-    highest = np.maximum.reduceat(norms, np.maximum(starts * size - first, 0), axis=0)
-    found[starts] = np.maximum(found[starts], highest)
-
-
-def _quotient(margin: float, location: float) -> float:
-    """Returns margin / location; without a gradient, nothing but a margin of 0 is ever reached."""
-    if location > 0:
-        return float(margin / location)
-    return math.inf if margin > 0 else 0.0

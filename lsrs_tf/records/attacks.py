@@ -7,18 +7,17 @@ from below, and is never read as one.
 import dataclasses
 import math
 import os
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from lsrs_tf.records import notation, schema
+from lsrs_tf.records import notation
 from lsrs_tf.records.journal import Journal
-from lsrs_tf.records.reading import Table, numbered_rows
+from lsrs_tf.records.layout import ImageRecord, Layout
+from lsrs_tf.records.reading import Table
 
 # The file in the folder of a training run, and those of shards and of other attacks.
 IN_A_FOLDER = "attacked.tsv"
 PATTERN = "attacked*.tsv"
-_ADVICE = "Remove the line; its image will be attacked again when the attack resumes."
 
 
 def _distance(text: str) -> float:
@@ -55,7 +54,7 @@ RESULTS = ("note", "image_fingerprint")
 
 
 @dataclasses.dataclass(frozen=True)
-class AttackRecord:
+class AttackRecord(ImageRecord):
     """One attacked image, as read from a file.
 
     Attributes:
@@ -78,10 +77,6 @@ class AttackRecord:
     clean: int
     seconds: float
     extra: dict[str, str]
-
-    def value(self, name: str) -> Any:
-        """Returns the value of a further column, None where it is unknown."""
-        return schema.parsed(name, self.extra[name]) if name in self.extra else None
 
 
 class AttackJournal(Journal):
@@ -118,56 +113,26 @@ class AttackJournal(Journal):
         return COLUMNS
 
     def _records_of(self, text: str) -> tuple[Table, list[AttackRecord]]:
-        return table_of(text, self._path)
+        return LAYOUT.table_of(text, self._path)
 
 
-def table_of(text: str, path: pathlib.Path) -> tuple[Table, list[AttackRecord]]:
-    """Returns the table of a text, and its records.
-
-    Args:
-        text: str, the content of a file.
-        path: `pathlib.Path` of the file, for messages.
-
-    Raises:
-        ValueError: if it is not a file of attacks, a line is damaged, or an image comes twice.
-    """
-    lines = numbered_rows(text, path, _ADVICE)
-    header = tuple(cell.strip() for cell in lines[0][1]) if lines else ()
-    missing = [name for name in (*COLUMNS, *SETTINGS, *RESULTS) if name not in header]
-    if missing or len(set(header)) < len(header):
-        raise ValueError(
-            f"{path} is not a file of attacks: its first line lacks {', '.join(missing[:3])} or "
-            "has a column twice. Write one with `python -m experiments.attack`."
-        )
-    records: dict[int, AttackRecord] = {}
-    for number, row in lines[1:]:
-        try:
-            record = _record(row, header)
-        except ValueError as error:
-            raise ValueError(f"Line {number} of {path} is damaged: {error}. {_ADVICE}") from error
-        if record.idx in records:
-            raise ValueError(f"{path} has more than one row for image {record.idx}. {_ADVICE}")
-        records[record.idx] = record
-    rows = [row for _, row in lines[1:]]
-    return Table(path, header, rows, []), list(records.values())
-
-
-def _record(row: list[str], header: tuple[str, ...]) -> AttackRecord:
-    if len(row) != len(header):
-        raise ValueError(f"it has {len(row)} columns instead of {len(header)}")
-    texts = {name: cell.strip() for name, cell in zip(header, row, strict=True)}
-    values: dict[str, Any] = {}
-    for name, parse in _PARSERS.items():
-        try:
-            values[name] = parse(texts.pop(name))
-        except ValueError as error:
-            raise ValueError(f"column {name} {error}") from error
+def _record(values: dict[str, Any], texts: dict[str, str]) -> AttackRecord:
     record = AttackRecord(seconds=values.pop("time"), **values, extra=texts)
     if record.changed_distance < record.distance:
         raise ValueError("changed_distance is below distance")
     if math.isinf(record.distance) != (record.found == record.clean and record.distance > 0):
         raise ValueError(f"class {record.found} was found at distance {record.distance}")
     return record
+
+
+LAYOUT = Layout(
+    kind="attacks",
+    command="python -m experiments.attack",
+    parsers=_PARSERS,
+    settings=SETTINGS,
+    results=RESULTS,
+    record=_record,
+)
 
 
 def read_attacks(path: str | os.PathLike[str]) -> list[AttackRecord]:
@@ -177,20 +142,4 @@ def read_attacks(path: str | os.PathLike[str]) -> list[AttackRecord]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not a file of attacks, or damaged, or mixes settings.
     """
-    path = pathlib.Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"There is no file of attacks at {path}. Write one with `python -m experiments.attack`."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not a text file in UTF-8 ({error}).") from error
-    _, records = table_of(text, path)
-    for name in SETTINGS:
-        values = sorted({record.extra[name] for record in records})
-        if len(values) > 1:
-            raise ValueError(
-                f"{path} mixes rows of different settings: {name} is {', '.join(values[:3])}."
-            )
-    return records
+    return LAYOUT.read(path)

@@ -43,7 +43,7 @@ def test_report_has_both_sides(run, tmp_path):
     assert "0 of 3 attacks inside a certificate." in text
     assert (tmp_path / "report" / "sandwich.png").exists()
     lines = (tmp_path / "report" / "sandwich.csv").read_text().splitlines()
-    assert lines[1].endswith(",0,0.5,0.75,1.2")
+    assert lines[1].endswith(",0,0.5,-,0.75,1.2")
     assert alarms_of([run]) == []
 
 

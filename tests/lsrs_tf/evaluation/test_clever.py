@@ -9,7 +9,7 @@ import scipy.stats
 
 import lsrs_tf
 from lsrs_tf import models
-from lsrs_tf.evaluation import clever as clever_module
+from lsrs_tf.evaluation import clever_estimator
 from lsrs_tf.evaluation.margin_gradients import MarginGradients
 
 FEW = {"maxima": 20, "gradients_per_maximum": 16, "verbose": 0}
@@ -177,7 +177,7 @@ def test_maxima_are_those_of_consecutive_points(size, rows):
     norms = np.random.default_rng(0).uniform(size=(24, 2))
     found = np.zeros((24 // size, 2))
     for first in range(0, 24, rows):
-        clever_module._raise_maxima(found, norms[first : first + rows], first, size)
+        clever_estimator._raise_maxima(found, norms[first : first + rows], first, size)
     np.testing.assert_array_equal(found, norms.reshape(-1, size, 2).max(axis=1))
 
 

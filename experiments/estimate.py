@@ -1,0 +1,120 @@
+"""Estimates how far the nearest adversarial examples of test images are, by CLEVER scores.
+
+One row per image goes to a tab-separated file as soon as it is known. When the command is
+interrupted and given again, it goes on where it was. The report shows the estimates between
+certified radii and distances of attacks, where the certificates are of the base classifier. They
+prove nothing.
+
+    python -m experiments.estimate --run_dir=runs/digits_margin --num_images=50
+    python -m experiments.report runs/digits_margin
+"""
+
+import pathlib
+import time
+
+import numpy as np
+from absl import flags
+
+from experiments import certified_test_set, checkpoints, command_line, datasets, shared_flags
+from experiments.run_directory import RunDirectory
+from lsrs_tf.evaluation.clever import CleverResult
+from lsrs_tf.evaluation.clever_estimator import CleverEstimator
+from lsrs_tf.models.fingerprints import fingerprint
+from lsrs_tf.progress import progress
+from lsrs_tf.records.estimates import IN_A_FOLDER, EstimateJournal, EstimateRecord
+
+flags.DEFINE_string("run_dir", None, "Folder of the training run (its --output_dir).")
+flags.DEFINE_string("outfile", None, "File to write; by default estimated.tsv in --run_dir.")
+flags.DEFINE_string("shard", None, "Part of the test images, such as 2/4 for the second of four.")
+flags.DEFINE_float(
+    "estimate_radius",
+    2.0,
+    "L2 radius of the ball around an image in which gradients are taken, and the largest estimate.",
+    lower_bound=1e-6,
+)
+flags.DEFINE_integer("maxima", 50, "Maxima that a law is fitted to.", lower_bound=10)
+flags.DEFINE_integer(
+    "gradients_per_maximum", 64, "Gradients that each is the largest of.", lower_bound=1
+)
+flags.adopt_module_key_flags(command_line)
+shared_flags.define_data()
+
+
+def main(argv):
+    """Estimates."""
+    command_line.refuse_arguments(argv)
+    flag = flags.FLAGS
+    run = RunDirectory(flag.run_dir)
+    data = datasets.load(run.settings()["dataset"], flag.data_dir, flag.download)
+    shard = certified_test_set.parsed_shard(flag.shard)
+    path = pathlib.Path(
+        flag.outfile or certified_test_set.shard_path(run.path / IN_A_FOLDER, shard)
+    )
+    indices = certified_test_set.of_shard(
+        certified_test_set.evenly_spread(data.num_test, flag.num_images), shard
+    )
+    settings = {
+        "estimate_radius": flag.estimate_radius,
+        "maxima": flag.maxima,
+        "gradients_per_maximum": flag.gradients_per_maximum,
+        "seed": flag.seed,
+    }
+    estimate_test_images(checkpoints.load_model(run.model), data, path, indices, settings)
+    print(f"Wrote {path}. Next: python -m experiments.report {flag.run_dir}")
+
+
+def estimate_test_images(model, data, path, indices, settings):
+    """Estimates distances of test images into a file, leaving out those that it holds already.
+
+    Args:
+        model: built `LatentSmoothingModel`.
+        data: `datasets.ImageData`.
+        path: the file.
+        indices: increasing list of int, which test images; the file may hold no others.
+        settings: dict with estimate_radius, maxima, gradients_per_maximum and seed.
+    """
+    estimator = CleverEstimator(
+        model,
+        settings["estimate_radius"],
+        settings["maxima"],
+        settings["gradients_per_maximum"],
+        seed=settings["seed"],
+    )
+    columns = {
+        **settings,
+        "data": data.name,
+        "data_fingerprint": data.fingerprint(),
+        "model": fingerprint(model),
+    }
+    with EstimateJournal(path, columns) as file:
+        missing = certified_test_set.missing_images(file.done, indices, data, path)
+        images = progress(
+            zip(missing, data.test(missing), strict=True),
+            desc=CleverResult.column,
+            unit="image",
+            total=len(indices),
+            initial=len(indices) - len(missing),
+        )
+        for index, (image, label) in images:
+            image = np.asarray(image, np.float32)
+            start = time.perf_counter()
+            found = estimator.estimate(image, index)
+            file.add(
+                EstimateRecord(
+                    idx=index,
+                    label=int(label),
+                    clean=found.label,
+                    estimate=found.estimate,
+                    seconds=time.perf_counter() - start,
+                    extra={
+                        "fitted": found.fitted,
+                        "image_fingerprint": datasets.fingerprint_of(image),
+                    },
+                )
+            )
+        file.sort()
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("run_dir")
+    command_line.run(main)
