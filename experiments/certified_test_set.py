@@ -4,6 +4,7 @@ import pathlib
 import re
 
 from experiments.datasets import fingerprint_of
+from lsrs_tf.evaluation import multiply_adds
 from lsrs_tf.models.fingerprints import fingerprint
 from lsrs_tf.progress import progress
 from lsrs_tf.records.journal import Journal
@@ -82,6 +83,7 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
         "data_fingerprint": data.fingerprint(),
         "replaced": replaced,
         **certifier.columns(),
+        **_costs(certifier),
         "model": fingerprint(model),
     }
     with Journal(path, settings) as file:
@@ -107,6 +109,28 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
                 {**certificate.columns(), "image_fingerprint": fingerprint_of_image},
             )
         file.sort()
+
+
+def _costs(certifier):
+    """Returns what a certificate costs, for the file; of networks that cannot be counted, None.
+
+    It is what runs, which depends on the settings: --noise=logits has another head than the model.
+    """
+    if certifier.settings.method == "margin":
+        once, sample = certifier.base_classifier.network, None
+    else:
+        once, sample = certifier.classifier.encoder, certifier.classifier.head
+    return {
+        "multiply_adds_per_image": _counted(once),
+        "multiply_adds_per_sample": None if sample is None else _counted(sample),
+    }
+
+
+def _counted(network):
+    try:
+        return multiply_adds(network)
+    except ValueError:
+        return None
 
 
 def missing_images(done, indices, data, path):

@@ -215,11 +215,12 @@ class Journal:
             before = {
                 name: record.extra.get(name, schema.written(name, schema.default(name)))
                 for name in self._settings
+                if name in self._columns or name not in schema.COSTS
             }
             changed = [
-                f"{name}={before[name]} before, {value} now"
-                for name, value in self._settings.items()
-                if before[name] != value
+                f"{name}={value} before, {self._settings[name]} now"
+                for name, value in before.items()
+                if value != self._settings[name]
             ]
             if changed:
                 raise FileExistsError(

@@ -39,6 +39,7 @@ def merge(
     _check_settings(tables)
     rows, sources = {}, {}
     columns = _common_columns(tables)
+    costs = _costs(tables)
     for table in tables:
         for record, row in zip(table.records, table.rows, strict=True):
             if record.idx in rows:
@@ -46,7 +47,7 @@ def merge(
                     f"Image {record.idx} is in {sources[record.idx]} and in {table.path}. Give "
                     "each shard once."
                 )
-            texts = dict(zip(table.header, row, strict=True))
+            texts = {**costs, **dict(zip(table.header, row, strict=True))}
             rows[record.idx] = [texts.get(name, schema.UNKNOWN) for name in columns]
             sources[record.idx] = table.path
     missing, foreign = sorted({*indices} - {*rows}), sorted({*rows} - {*indices})
@@ -82,10 +83,10 @@ def _check_settings(tables: Iterable[Table]) -> None:
     for table in tables:
         for record in table.records:
             settings = record.settings
-            first = settings if first is None else first
+            first = {**settings, **(first or {})}
             changed = [
                 f"{name}={first.get(name)} and {settings.get(name)}"
-                for name in sorted({*first, *settings})
+                for name in sorted({*first, *settings} - _untold(first, settings))
                 if first.get(name) != settings.get(name)
             ]
             if changed:
@@ -93,6 +94,25 @@ def _check_settings(tables: Iterable[Table]) -> None:
                     f"{table.path} has other settings than the shards before "
                     f"({'; '.join(changed)}), so that together they mean nothing."
                 )
+
+
+def _untold(first: dict[str, str], settings: dict[str, str]) -> set[str]:
+    """Returns the costs that only one of two rows tells."""
+    return ({*first} ^ {*settings}) & {*schema.COSTS}
+
+
+def _costs(tables: Iterable[Table]) -> dict[str, str]:
+    """Returns what shards tell of costs, for shards of earlier versions that lack them.
+
+    The other settings, and the model among them, are the same in all shards.
+    """
+    return {
+        name: record.settings[name]
+        for table in tables
+        for record in table.records
+        for name in schema.COSTS
+        if name in record.settings
+    }
 
 
 def _examples(indices: Sequence[int]) -> str:

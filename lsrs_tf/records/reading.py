@@ -191,8 +191,8 @@ def _record(row: list[str], header: tuple[str, ...]) -> Record:
         )
     if record.predict == -1 and record.radius > 0:
         raise ValueError(f"an abstention with radius {record.radius}")
-    for name in schema.names(schema.RESULT):
-        # Tables are made of these; settings are shown as they are written.
+    for name in (*schema.names(schema.RESULT), *schema.COSTS):
+        # Tables are made of these; other settings are shown as they are written.
         record.value(name)
     return record
 

@@ -94,6 +94,8 @@ COLUMNS = (
     Column("shared_noise", SETTING, notation.yes_or_no, lambda value: str(int(value))),
     Column("radius_loss", SETTING, notation.number, default=0.0),
     Column("lipschitz", SETTING, notation.number),
+    Column("multiply_adds_per_image", SETTING, _index, later=True),
+    Column("multiply_adds_per_sample", SETTING, _index, later=True),
     Column("model", SETTING),
     Column("recertified_from_alpha", SETTING, notation.number),
     Column("recertified_from_against", SETTING),
@@ -126,6 +128,8 @@ def results_of(method: str) -> tuple[str, ...]:
 
 
 LATER = frozenset(column.name for column in COLUMNS if column.later)
+# Settings that follow from the model and the others, and that files of earlier versions lack.
+COSTS = ("multiply_adds_per_image", "multiply_adds_per_sample")
 VOTE_COLUMNS = ("selection_counts", "counts")
 MARGIN_COLUMNS = tuple(column.name for column in COLUMNS if column.evidence == MARGINS)
 

@@ -64,6 +64,29 @@ class Run:
         return None if None in samples else np.array(samples)
 
     @property
+    def multiply_adds_per_sample(self) -> int | None:
+        """Multiply-adds of the head for a noisy sample, or None if unknown, or for margins."""
+        return self._cost("multiply_adds_per_sample")
+
+    @property
+    def multiply_adds(self) -> float | None:
+        """Mean multiply-adds of a certificate, or None if unknown.
+
+        The encoder once, and the head for each noisy sample; for margins one pass of the network.
+        """
+        once = self._cost("multiply_adds_per_image")
+        if once is None or self.setting("method") == "margin":
+            return once
+        of_sample, samples = self.multiply_adds_per_sample, self.samples
+        if of_sample is None or samples is None:
+            return None
+        return once + of_sample * float(samples.mean())
+
+    def _cost(self, name: str) -> int | None:
+        costs = {record.value(name) for record in self.records}
+        return costs.pop() if len(costs) == 1 else None
+
+    @property
     def class_probabilities(self) -> NDArray[np.float64] | None:
         """Float array, the share of the selected class in the samples; None if there are no votes.
 

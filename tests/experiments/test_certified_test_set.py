@@ -16,8 +16,9 @@ from experiments.certified_test_set import (
     parsed_shard,
     shard_path,
 )
-from lsrs_tf import models
+from lsrs_tf import layers, models
 from lsrs_tf.certification.certifier import Certifier
+from lsrs_tf.evaluation import multiply_adds
 from lsrs_tf.records import reading
 
 
@@ -228,3 +229,49 @@ def test_shards_are_parsed_and_cover_everything():
     assert sorted(sum(parts, [])) == list(range(10))
     assert shard_path("runs/certified.tsv", (2, 4)).name == "certified.2of4.tsv"
     assert shard_path("runs/certified.tsv", None).name == "certified.tsv"
+
+
+@pytest.mark.parametrize("noise", ["float32", "logits"])
+def test_file_tells_what_a_certificate_costs(tmp_path, noise):
+    encoder = keras.Sequential([keras.Input((8, 8, 1)), layers.OrthogonalConv2D(2, 3)])
+    head = keras.Sequential(
+        [keras.Input((8, 8, 2)), keras.layers.Flatten(), keras.layers.Dense(10)]
+    )
+    model = models.LatentSmoothingModel(encoder, head, 0.25)
+    _certify(model, tmp_path / "file.tsv", [0], noise=noise)
+    (record,) = reading.read(tmp_path / "file.tsv")
+    # Few latents: a projection to as many numbers as there are classes belongs to the encoder.
+    projection = 128 * 10 if noise == "logits" else 0
+    assert record.value("multiply_adds_per_image") == multiply_adds(encoder) + projection
+    assert record.value("multiply_adds_per_sample") == (100 if noise == "logits" else 1280)
+
+
+def test_file_of_margins_tells_what_a_pass_costs(tmp_path):
+    model = models.orthogonal_convnet(width=2, depth=1, input_shape=(8, 8, 1), sigma=0)
+    certify_test_images(
+        Certifier(model, method="margin"), model, datasets.load("digits"), tmp_path / "file.tsv",
+        "orthogonal_convnet", [0],
+    )  # fmt: skip
+    (record,) = reading.read(tmp_path / "file.tsv")
+    whole = multiply_adds(model.encoder) + multiply_adds(model.head)
+    assert record.value("multiply_adds_per_image") == whole > 0
+    assert record.value("multiply_adds_per_sample") is None
+
+
+def test_head_that_cannot_be_counted_has_an_unknown_cost(tmp_path):
+    @keras.saving.register_keras_serializable("tests")
+    class Head(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(10)
+
+        def call(self, latents):
+            return self.dense(keras.ops.reshape(latents, (-1, 64)))
+
+    encoder = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Identity()])
+    head = Head()
+    head(np.zeros((1, 8, 8, 1)))
+    model = models.LatentSmoothingModel(encoder, head, 0.25)
+    _certify(model, tmp_path / "file.tsv", [0])
+    (record,) = reading.read(tmp_path / "file.tsv")
+    assert record.value("multiply_adds_per_sample") is None

@@ -235,3 +235,18 @@ def test_setting_that_came_later_was_its_default_before(tmp_path, monkeypatch):
         assert sorted(file.done) == [0]
     with pytest.raises(FileExistsError, match="purpose=test before, other now"):
         Journal(path, {**SETTINGS, "purpose": "other"}, RESULTS)
+
+
+def test_file_of_an_earlier_version_goes_on_without_costs(tmp_path):
+    costs = {"multiply_adds_per_image": 100, "multiply_adds_per_sample": 7}
+    path = tmp_path / "file.tsv"
+    _file(path, 0)
+    with Journal(path, {**SETTINGS, **costs}, RESULTS) as file:
+        assert sorted(file.done) == [0]
+    # Where the file tells them, they are those of the same model.
+    Journal(tmp_path / "with.tsv", {**SETTINGS, **costs}, RESULTS).close()
+    with Journal(tmp_path / "with.tsv", {**SETTINGS, **costs}, RESULTS) as file:
+        _append(file, 0)
+    costs["multiply_adds_per_sample"] = 8
+    with pytest.raises(FileExistsError, match="multiply_adds_per_sample=7 before, 8 now"):
+        Journal(tmp_path / "with.tsv", {**SETTINGS, **costs}, RESULTS)

@@ -125,3 +125,16 @@ def test_shards_of_earlier_versions_lack_later_columns(tmp_path):
     other = file(tmp_path / "other", ["note"], [(1, 1, 1, 0.5, 1.0, ["mine"])])
     with pytest.raises(ValueError, match="other columns .* 'clean', 'note'"):
         merge([early, other], tmp_path / "again.tsv", [0, 1])
+
+
+def test_costs_that_a_shard_of_an_earlier_version_lacks_are_those_of_the_others(tmp_path):
+    names, rows = ["sigma", "multiply_adds_per_image"], [(1, 1, 1, 0.5, 1.0, ["0.25", "70"])]
+    early = file(tmp_path / "early", ["sigma"], [(0, 1, 1, 0.5, 1.0, ["0.25"])])
+    late = file(tmp_path / "late", names, rows)
+    for index, shards in enumerate(([early, late], [late, early])):
+        merge(shards, tmp_path / f"merged{index}.tsv", [0, 1])
+        records = reading.read(tmp_path / f"merged{index}.tsv")
+        assert [record.value("multiply_adds_per_image") for record in records] == [70, 70]
+    other = file(tmp_path / "other", names, [(2, 1, 1, 0.5, 1.0, ["0.25", "80"])])
+    with pytest.raises(ValueError, match="multiply_adds_per_image=70 and 80"):
+        merge([early, late, other], tmp_path / "again.tsv", [0, 1, 2])

@@ -188,7 +188,18 @@ def test_damaged_line_is_named(tmp_path, line, message, before):
     assert "certified again" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["samples", "clean", "p_lower", "counts", "image_fingerprint"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "samples",
+        "clean",
+        "p_lower",
+        "counts",
+        "image_fingerprint",
+        "multiply_adds_per_image",
+        "multiply_adds_per_sample",
+    ],
+)
 def test_results_that_tables_need_are_read_or_refused(tmp_path, name):
     path = file(tmp_path / "file", [name], [(0, 1, 1, 0.5, 1.0, ["many"])])
     with pytest.raises(ValueError, match=f"Line 2 of .* column {name} must be"):

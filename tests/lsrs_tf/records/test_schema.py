@@ -6,15 +6,16 @@ from lsrs_tf.records import schema
 # All columns, in their order. A file has those of its method.
 HEADER = (
     "idx label predict radius correct time data data_fingerprint replaced method target_radii "
-    "tolerance sigma n0 n alpha against seed noise shared_noise radius_loss lipschitz model "
-    "recertified_from_alpha recertified_from_against clean p_lower samples selection_counts counts "
+    "tolerance sigma n0 n alpha against seed noise shared_noise radius_loss lipschitz "
+    "multiply_adds_per_image multiply_adds_per_sample model recertified_from_alpha "
+    "recertified_from_against clean p_lower samples selection_counts counts "
     "logits rival margin pair_lipschitz image_fingerprint"
 )
 
 
 def test_columns_are_those_of_files_on_disk():
     assert [column.name for column in schema.COLUMNS] == HEADER.split()
-    assert {"image_fingerprint"} == schema.LATER
+    assert {"image_fingerprint", *schema.COSTS} == schema.LATER
     with pytest.raises(TypeError):
         schema.COLUMNS[0] = None
     # The fingerprint is the last one: of fixed length, so that a row that was cut off is noticed.

@@ -98,3 +98,28 @@ def test_samples_without_a_vote_count_against_the_class(tmp_path, columns, setti
 def test_file_without_an_image_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no certified image"):
         read_run(file(tmp_path / "file.tsv", [], []))
+
+
+def test_costs_are_those_of_encoder_and_samples(tmp_path):
+    names = ["method", "multiply_adds_per_image", "multiply_adds_per_sample", "samples"]
+
+    def costs(*rows):
+        rows = [(idx, 1, 1, 0.5, 1.0, row) for idx, row in enumerate(rows)]
+        run = read_run(file(tmp_path / "file.tsv", names, rows))
+        return run.multiply_adds_per_sample, run.multiply_adds
+
+    assert costs(["sequential", "1000", "7", "100"], ["sequential", "1000", "7", "50"]) == (7, 1525)
+    assert costs(["margin", "1000", "-", "-"]) == (None, 1000)
+    for unknown in (
+        ["fixed", "-", "7", "100"],
+        ["fixed", "9", "-", "100"],
+        ["fixed", "9", "7", ""],
+    ):
+        assert costs(unknown)[1] is None
+    # Other packages may have rows of several models in a file.
+    assert costs(["fixed", "9", "7", "100"], ["fixed", "9", "8", "100"]) == (None, None)
+
+
+def test_file_of_an_earlier_version_has_unknown_costs(tmp_path):
+    run = read_run(file(tmp_path / "file.tsv", NAMES, ROWS))
+    assert run.multiply_adds_per_sample is run.multiply_adds is None
