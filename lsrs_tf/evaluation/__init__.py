@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from lsrs_tf.evaluation.costs import multiply_adds
 from lsrs_tf.evaluation.distances import DistanceReport, DistanceRow, distance_report
+from lsrs_tf.evaluation.fronts import cost_front
 from lsrs_tf.evaluation.metrics import (
     average_certified_radius,
     certified_accuracy,
@@ -12,9 +13,10 @@ from lsrs_tf.evaluation.metrics import (
     exact_average_certified_radius,
     exact_certified_accuracy,
 )
-from lsrs_tf.evaluation.tables import markdown_table, rounded_down
+from lsrs_tf.evaluation.tables import markdown_table, rounded_down, with_prefix
 
 if TYPE_CHECKING:
+    from lsrs_tf.evaluation.cost_plot import plot_cost_front
     from lsrs_tf.evaluation.plots import plot_certified_accuracy, plot_class_probabilities
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "average_certified_radius",
     "certified_accuracy",
     "certified_accuracy_interval",
+    "cost_front",
     "distance_report",
     "exact_average_certified_radius",
     "exact_certified_accuracy",
@@ -30,12 +33,19 @@ __all__ = [
     "multiply_adds",
     "plot_certified_accuracy",
     "plot_class_probabilities",
+    "plot_cost_front",
     "rounded_down",
+    "with_prefix",
 ]
+_PLOTS = {
+    "plot_certified_accuracy": "lsrs_tf.evaluation.plots",
+    "plot_class_probabilities": "lsrs_tf.evaluation.plots",
+    "plot_cost_front": "lsrs_tf.evaluation.cost_plot",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Imports the plots at their first use: they need Matplotlib, which is in an extra."""
-    if name.startswith("plot_") and name in __all__:
-        return getattr(importlib.import_module("lsrs_tf.evaluation.plots"), name)
+    if name in _PLOTS:
+        return getattr(importlib.import_module(_PLOTS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,5 +1,6 @@
 """Tables in Markdown, and figures that are rounded down."""
 
+import decimal
 import fractions
 
 import tabulate
@@ -39,3 +40,31 @@ def rounded_down(value, places):
     exact = value if isinstance(value, fractions.Fraction) else fractions.Fraction(str(value))
     whole = exact * 10**places // 1
     return f"{whole // 10**places}.{whole % 10**places:0{places}d}"
+
+
+_PREFIXES = ("", " k", " M", " G", " T", " P", " E")
+
+
+def with_prefix(value, rounding=decimal.ROUND_HALF_EVEN):
+    """Returns a number of at least 0 with three significant digits and a prefix of the SI.
+
+    Args:
+        value: int, float or `fractions.Fraction`, finite; above 999 E the digits before the point
+            become more.
+        rounding: how digits are rounded, as in `decimal`; `decimal.ROUND_DOWN` where the text may
+            not claim more than the number.
+
+    Examples:
+        >>> evaluation.with_prefix(16_790_000), evaluation.with_prefix(0.01664)
+        ('16.8 M', '0.0166')
+    """
+    exact = fractions.Fraction(value)
+    if not exact:
+        return "0"
+    with decimal.localcontext(prec=60, rounding=rounding):
+        digits = decimal.Decimal(exact.numerator) / exact.denominator
+    with decimal.localcontext(prec=3, rounding=rounding):
+        # Before the prefix is chosen: 999.9 becomes 1000, which is 1 k.
+        digits = +digits
+    index = min(max(digits.adjusted() // 3, 0), len(_PREFIXES) - 1)
+    return f"{digits.scaleb(-3 * index):f}{_PREFIXES[index]}"
