@@ -12,10 +12,15 @@ import sys
 
 from absl import flags
 
-from experiments import command_line
+from experiments import command_line, cost_report
 from experiments.report_writer import alarms_of, write_report
 
 flags.DEFINE_string("output_dir", "report", "Folder for report.md, its pictures and CSV files.")
+flags.DEFINE_float(
+    "cost_radius",
+    cost_report.RADIUS,
+    "L2 radius at which certified accuracy is held against the cost of a certificate.",
+)
 flags.adopt_module_key_flags(command_line)
 
 
@@ -28,7 +33,7 @@ def main(argv):
             "`python -m experiments.report runs/cifar_ls runs/cifar_is`."
         )
     directory = flags.FLAGS.output_dir
-    print(write_report(paths, directory))
+    print(write_report(paths, directory, flags.FLAGS.cost_radius))
     print(f"Wrote {directory}/report.md, with pictures and CSV files.")
     alarms = alarms_of(paths)
     if alarms:

@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from experiments import cost_report
 from experiments.sandwich import (
     left_out,
     plot_sandwiches,
@@ -36,8 +37,8 @@ def paper_table(runs):
 
     Accuracy is that of the classifier that is certified, with the true class at any radius: the
     smoothed one, or for margins the base classifier. Clean is that of the base classifier without
-    noise, certified or not. Columns of the classifier, of abstentions, noisy samples and the number
-    of images stand next to the paper's.
+    noise, certified or not. Columns of the classifier, of abstentions, noisy samples, costs and the
+    number of images stand next to the paper's.
     """
     header, *rows = _paper_rows(runs)
     return markdown_table(header, rows)
@@ -56,6 +57,7 @@ def _paper_rows(runs):
             "clean (%)",
             "abstained (%)",
             "samples/example",
+            *cost_report.HEADER,
             "images",
             "certificates",
         ]
@@ -76,6 +78,7 @@ def _paper_rows(runs):
                 else rounded_down(100 * run.clean_accuracy, 2),
                 f"{100 * abstained:.2f}",
                 UNKNOWN if run.samples is None else f"{run.samples.mean():.0f}",
+                *cost_report.cost_cells(run),
                 str(len(run.records)),
                 run.certificates,
             ]
@@ -123,16 +126,18 @@ def _percent(run, at, places):
     return rounded_down(100 * exact_certified_accuracy(run.radii, run.correct, at), places)
 
 
-def write_report(paths, directory):
+def write_report(paths, directory, cost_radius=cost_report.RADIUS):
     """Writes `report.md`, tables in CSV files, and pictures.
 
     Args:
         paths: list of certification files or folders of training runs.
         directory: folder to write to.
+        cost_radius: float, L2 radius at which certified accuracy is held against its cost.
 
     Returns:
         The text of the report.
     """
+    cost_report.checked_radius(cost_radius)
     given = [pathlib.Path(path).resolve() for path in paths]
     given = [path / IN_A_FOLDER if path.is_dir() else path for path in given]
     for path in given:
@@ -158,6 +163,12 @@ def write_report(paths, directory):
         with written_whole(directory / "class_probabilities.png") as path:
             plot_class_probabilities(shares).savefig(path, dpi=150)
         pictures += "\n![Share of the selected class](class_probabilities.png)\n"
+    known = cost_report.costs_known(_distinct_names(runs))
+    if len(known) > 1:
+        _write_csv(directory / "cost.csv", cost_report.cost_rows(known, cost_radius))
+        with written_whole(directory / "cost.png") as path:
+            cost_report.plot_costs(known, cost_radius).savefig(path, dpi=150)
+        pictures += "\n![Radius and accuracy against the cost of a certificate](cost.png)\n"
     found = sandwiches(_distinct_names(runs))
     if found:
         alarms = "".join(f"\n{one.name}: {one.contradictions()}\n" for one in found)

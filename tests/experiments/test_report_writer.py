@@ -5,6 +5,7 @@ import re
 import pytest
 
 from experiments import report_writer
+from lsrs_tf.records import schema
 from lsrs_tf.records.summary import read_run
 from tests.certification_files import file
 
@@ -48,13 +49,13 @@ def test_table_has_the_papers_columns(files):
     assert table[0].startswith(
         "| defense | classifier | sigma | replaced | ACR | accuracy (%) | time (s/example) |"
     )
-    assert (
-        table[2]
-        == "| LS-RS | smoothed | 0.25 | 9/18 | 0.187 | 50.00 | 3.000 | - | 25.00 | - | 4 | - |"
+    assert table[2] == (
+        "| LS-RS | smoothed | 0.25 | 9/18 | 0.187 | 50.00 | 3.000 | - | 25.00 "
+        "| - | - | - | - | 4 | - |"
     )
-    assert (
-        table[3]
-        == "| IS-RS | smoothed | 0.25 | 0/18 | 0.750 | 100.00 | 8.000 | - | 0.00 | - | 1 | - |"
+    assert table[3] == (
+        "| IS-RS | smoothed | 0.25 | 0/18 | 0.750 | 100.00 | 8.000 | - | 0.00 "
+        "| - | - | - | - | 1 | - |"
     )
 
 
@@ -95,7 +96,7 @@ def test_votes_are_drawn_and_samples_counted(tmp_path):
     file(path, extra, rows)
     run = read_run(path)
     assert run.class_probabilities.tolist() == [0.8, 0.5]
-    assert "| 50.00 | 85 | 2 |" in _paper_table([run])
+    assert "| 50.00 | 85 | - | - | - | 2 |" in _paper_table([run])
     assert "class_probabilities.png" not in _write_report([path], tmp_path / "report")
     assert (tmp_path / "report" / "class_probabilities.png").stat().st_size > 1000
     assert "(class_probabilities.png)" in (tmp_path / "report" / "report.md").read_text()
@@ -175,3 +176,45 @@ def test_runs_of_other_settings_are_told_apart(tmp_path):
     ]
     text = _compact((tmp_path / "report" / "report.md").read_text())
     assert "LS-RS 9/18, sigma 0.25, n 100, alpha 0.01, against the runner-up |" in text
+
+
+def _costly_file(path, method, radii, once, sample, samples):
+    names = ["replaced", "sigma", "method", *schema.COSTS, "samples"]
+    extra = ["9/18" if method == "fixed" else "net", "0.25", method, once, sample, samples]
+    return file(path, names, [(idx, 1, 1, at, 1.0, extra) for idx, at in enumerate(radii)])
+
+
+def test_costs_are_told_and_drawn(tmp_path):
+    costly = _costly_file(tmp_path / "costly.tsv", "fixed", [0.5, 0.7], 10**9, 268_000_000, 100_100)
+    margin = _costly_file(tmp_path / "margin.tsv", "margin", [0.1, 0.2], 7_430_000, "-", "-")
+    older = file(tmp_path / "older.tsv", ["replaced"], [(0, 1, 1, 0.9, 1.0, ["0/18"])])
+    report = tmp_path / "report"
+    table = _write_report([costly, margin, older], report, 0.6)
+    # 100,100 samples of 268 M and one G are 26.8278 T; ACR .6 and .15 are rounded down.
+    assert "| 100100 | 268 M | 26.8 T | 0.0223 | 2 |" in table
+    assert "| - | - | 7.43 M | 20.1 k | 2 |" in table
+    assert "| - | - | - | - | 1 |" in table
+    assert (report / "cost.png").read_bytes().startswith(b"\x89PNG")
+    assert "(cost.png)" in (report / "report.md").read_text()
+    with (report / "cost.csv").open(newline="") as rows:
+        first, second = csv.DictReader(rows)
+    assert first["run"].startswith("margin net")
+    assert second["multiply_adds_per_certificate"] == str(10**9 + 100_100 * 268_000_000)
+    assert second["certified_accuracy_at_0.6"] == "0.500000"
+    assert (first["on_front_of_radius"], second["on_front_of_accuracy"]) == ("1", "1")
+
+
+def test_one_cost_makes_no_picture(tmp_path):
+    costly = _costly_file(tmp_path / "costly.tsv", "fixed", [0.5], 10, 20, 100)
+    older = file(tmp_path / "older.tsv", ["replaced"], [(0, 1, 1, 0.9, 1.0, ["0/18"])])
+    # A network without products has no place on a logarithmic scale.
+    free = _costly_file(tmp_path / "free.tsv", "margin", [0.1], 0, "-", "-")
+    table = _write_report([costly, older, free], tmp_path / "report")
+    assert "| - | 0 | - | 1 |" in table
+    assert not (tmp_path / "report" / "cost.png").exists()
+
+
+@pytest.mark.parametrize("radius", [-0.1, float("nan"), float("inf")])
+def test_radius_of_costs_is_checked(files, tmp_path, radius):
+    with pytest.raises(ValueError, match="--cost_radius must be an L2 radius"):
+        _write_report(files, tmp_path / "report", radius)
