@@ -55,17 +55,30 @@ class RunDirectory:
                 f"{self.path} holds a model but no settings.json, so that it is unknown how it "
                 "was trained. Choose another --output_dir."
             )
-        before = {**(defaults or {}), **self.settings()}
-        changed = [
-            f"{name}: {before.get(name)!r} before, {settings.get(name)!r} now"
-            for name in sorted({*before, *settings})
-            if before.get(name) != settings.get(name)
-        ]
+        changed = self.differences(settings, defaults)
         if changed:
             raise FileExistsError(
                 f"{self.path} holds a run of other settings ({'; '.join(changed)}). Choose another "
                 "--output_dir, or remove that folder."
             )
+
+    def differences(self, settings, defaults=None):
+        """Returns in which settings the run differs from others, list of str.
+
+        Args:
+            settings: dict, see `claim`.
+            defaults: dict, see `claim`.
+
+        Raises:
+            FileNotFoundError: if no run was begun here.
+            ValueError: if the recorded settings are damaged.
+        """
+        before = {**(defaults or {}), **self.settings()}
+        return [
+            f"{name}: {before.get(name)!r} before, {settings.get(name)!r} now"
+            for name in sorted({*before, *settings})
+            if before.get(name) != settings.get(name)
+        ]
 
     def settings(self):
         """Returns the recorded settings.
@@ -80,6 +93,12 @@ class RunDirectory:
                 "`python -m experiments.train --output_dir=...`."
             )
         try:
-            return json.loads(self._settings.read_text())
-        except json.JSONDecodeError as error:
+            settings = json.loads(self._settings.read_text())
+        except ValueError as error:
             raise ValueError(f"{self._settings} is damaged: {error}.") from error
+        if not isinstance(settings, dict):
+            raise ValueError(
+                f"{self._settings} is damaged: it holds a {type(settings).__name__}, not the names "
+                "and values of settings."
+            )
+        return settings

@@ -78,10 +78,9 @@ flags.DEFINE_string("output_dir", None, "Folder of the run.")
 flags.DEFINE_boolean("certify", False, "Certify the test images at the end.")
 flags.DEFINE_boolean("report", False, "Write table and plot at the end (needs --certify).")
 flags.DEFINE_boolean("export", False, "Write a SavedModel at the end.")
-flags.mark_flags_as_required(["dataset", "model", "sigma", "epochs", "output_dir"])
 
 # Settings that folders of earlier versions lack, and what they were.
-_DEFAULTS = {
+DEFAULTS = {
     "learning_rate_schedule": "step",
     "crop_padding": "zeros",
     **loss_flags.DEFAULTS,
@@ -89,7 +88,7 @@ _DEFAULTS = {
     **optimizer_flags.DEFAULTS,
 }
 # What decides the trained weights; a folder holds one run of these.
-_SETTINGS = (
+SETTINGS = (
     "dataset",
     *model_flags.NAMES,
     "sigma",
@@ -146,7 +145,7 @@ def main(argv):
         if flag.export and flag.sigma == 0:
             refuse_flags_of_samples()
     run = RunDirectory(flag.output_dir)
-    run.claim({name: getattr(flag, name) for name in _SETTINGS}, _DEFAULTS)
+    run.claim({name: getattr(flag, name) for name in SETTINGS}, DEFAULTS)
     with written_whole(run.class_names) as path:
         path.write_text(json.dumps(data.class_names) + "\n")
     model = _trained_model(run, data, sizes, loss, objective)
@@ -247,4 +246,5 @@ def _print_accuracy(model, data):
 
 
 if __name__ == "__main__":
+    flags.mark_flags_as_required(["dataset", "model", "sigma", "epochs", "output_dir"])
     command_line.run(main)

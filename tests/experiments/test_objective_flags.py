@@ -92,4 +92,4 @@ def test_all_flags_are_settings_of_a_run():
     defined = flags.FLAGS.flags_by_module_dict()[objective_flags.__name__]
     found = {flag.name for flag in defined}
     assert found == {*objective_flags.NAMES}
-    assert found < {*train._SETTINGS}
+    assert found < {*train.SETTINGS}

@@ -77,7 +77,7 @@ def test_trainings_in_half_precision_go_on(tmp_path, precision):
 
 
 def test_all_flags_are_settings_of_a_run():
-    assert {*optimizer_flags.NAMES} < {*train._SETTINGS}
+    assert {*optimizer_flags.NAMES} < {*train.SETTINGS}
     for name, value in optimizer_flags.DEFAULTS.items():
         assert flags.FLAGS[name].default == value
-        assert train._DEFAULTS[name] == value
+        assert train.DEFAULTS[name] == value

@@ -38,6 +38,19 @@ def test_missing_and_damaged_settings_are_named(tmp_path):
     run = RunDirectory(tmp_path)
     with pytest.raises(FileNotFoundError, match="no training run"):
         run.settings()
-    (tmp_path / "settings.json").write_text("{")
-    with pytest.raises(ValueError, match="damaged"):
-        run.settings()
+    for content in (b"{", b"\xff", b"[1, 2]", b"3"):
+        (tmp_path / "settings.json").write_bytes(content)
+        with pytest.raises(ValueError, match=r"settings\.json is damaged"):
+            run.settings()
+
+
+def test_differences_are_told_for_any_run(tmp_path):
+    run = RunDirectory(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no training run"):
+        run.differences({})
+    run.claim({"sigma": 0.25, "epochs": 2})
+    assert run.differences({"sigma": 0.25, "epochs": 2}) == []
+    assert run.differences({"sigma": 0.25, "epochs": 3, "loss": "emma"}, {"loss": "hinge"}) == [
+        "epochs: 2 before, 3 now",
+        "loss: 'hinge' before, 'emma' now",
+    ]
