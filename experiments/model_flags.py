@@ -68,7 +68,7 @@ flags.DEFINE_enum(
 flags.DEFINE_enum("head", None, ["resnet", "dense"], "Head of compact_resnet; by default resnet.")
 
 # What sizes a model, in addition to its number of orthogonal layers.
-_SIZES = (
+SIZES = (
     "width",
     "widen_factor",
     "depth",
@@ -79,12 +79,12 @@ _SIZES = (
     "residual",
     "head",
 )
-NAMES = ("model", "orthogonal_layers", *_SIZES, "parametrization")
+NAMES = ("model", "orthogonal_layers", *SIZES, "parametrization")
 
 
 def sizes_of_flags():
     """Returns the arguments that size the model, see `fitting.sizes_of`."""
     flag = flags.FLAGS
     return fitting.sizes_of(
-        flag.model, flag.orthogonal_layers, **{name: getattr(flag, name) for name in _SIZES}
+        flag.model, flag.orthogonal_layers, **{name: getattr(flag, name) for name in SIZES}
     )
