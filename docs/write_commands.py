@@ -22,6 +22,7 @@ COMMANDS = (
     "validate",
     "estimate",
     "report",
+    "tables",
     "export",
 )
 PAGE = pathlib.Path(__file__).parent / "reference" / "commands.md"
