@@ -12,6 +12,8 @@ from lsrs_tf.evaluation.fronts import cost_front
 from lsrs_tf.evaluation.point_labels import place_labels
 
 _MARKERS = "osD^vP"
+# Pixels in an inch: labels are placed for it, and fit best where a picture is saved at it.
+_RESOLUTION = 150
 # Factor of the costs that is left free on both sides, and share of the values above and below.
 _COST_MARGIN, _VALUE_MARGIN = 3.0, 0.12
 
@@ -51,7 +53,9 @@ def plot_cost_front(
             f"above 0, and values. Received: {dict(costs)!r}"
         )
     kinds = dict.fromkeys(costs, "") if kinds is None else kinds
-    figure = matplotlib.figure.Figure(figsize=(5.6 * len(values), 4.4), layout="constrained")
+    figure = matplotlib.figure.Figure(
+        figsize=(5.6 * len(values), 4.4), layout="constrained", dpi=_RESOLUTION
+    )
     panels = figure.subplots(1, len(values), squeeze=False)[0]
     corners = [
         _draw(axes, costs, one, label, kinds)

@@ -20,8 +20,10 @@ _SIDES = (
     (-0.7, -0.7, "right", "top"),
 )
 _DISTANCES = (7, 14, 22, 32, 44)
-# Half of the width of a marker, and what a line keeps free around itself, in pixels.
-_MARKER, _LINE = 5.0, 2.0
+# Half of the width of a marker, and what a line keeps free around itself, in points.
+_MARKER, _LINE = 3.8, 1.5
+# Text is wider or narrower at another resolution.
+_TEXT = 1.04
 
 
 def place_labels(
@@ -33,7 +35,8 @@ def place_labels(
     """Writes names next to points, each at the first place where it covers nothing.
 
     A name that finds no such place gets the one where it covers least. Names that are further away
-    have a thin line to their point. The layout of the figure must be final.
+    have a thin line to their point; names of the same point are one below the other. The layout of
+    the figure must be final.
 
     Args:
         axes: `matplotlib.axes.Axes` whose limits are set.
@@ -41,18 +44,24 @@ def place_labels(
         lines: corners of a line that is not to be covered, (x, y) in the units of the axes.
         size: float, of the font, in points.
     """
-    obstacles = [_marker(axes.transData.transform(point)) for point in points.values()]
+    pixels = axes.figure.dpi / 72
+    obstacles = [
+        _square(axes.transData.transform(point), pixels * _MARKER) for point in points.values()
+    ]
     if len(lines):
-        corners = axes.transData.transform(np.asarray(lines, float))
+        corners, reach = axes.transData.transform(np.asarray(lines, float)), pixels * _LINE
         for start, end in zip(corners[:-1], corners[1:], strict=True):
             obstacles.append(
                 matplotlib.transforms.Bbox(
-                    [np.minimum(start, end) - _LINE, np.maximum(start, end) + _LINE]
+                    [np.minimum(start, end) - reach, np.maximum(start, end) + reach]
                 )
             )
+    names_of: dict[tuple[float, float], list[str]] = {}
+    for name, point in points.items():
+        names_of.setdefault(point, []).append(name)
     # From the top, so that a crowd is taken apart in the order in which it is read.
-    for name, point in sorted(points.items(), key=lambda entry: -entry[1][1]):
-        obstacles.append(_placed(axes, name, point, obstacles, size))
+    for point, names in sorted(names_of.items(), key=lambda entry: -entry[0][1]):
+        obstacles.append(_placed(axes, "\n".join(names), point, obstacles, size))
 
 
 def _placed(
@@ -67,7 +76,7 @@ def _placed(
     for distance in _DISTANCES:
         for side in _SIDES:
             label = _label(axes, name, point, side, distance, size)
-            box = label.get_window_extent()
+            box = _box_of(label)
             covered = sum(_overlap(box, other) for other in obstacles)
             covered += 10 * (box.width * box.height - _overlap(box, axes.bbox))
             label.remove()
@@ -77,7 +86,7 @@ def _placed(
             break
     # One of the places is always the best.
     assert best is not None
-    return _label(axes, name, point, *best, size).get_window_extent()
+    return _box_of(_label(axes, name, point, *best, size))
 
 
 def _label(
@@ -105,8 +114,14 @@ def _label(
     return label
 
 
-def _marker(centre: NDArray[np.floating]) -> matplotlib.transforms.Bbox:
-    return matplotlib.transforms.Bbox([centre - _MARKER, centre + _MARKER])
+def _box_of(label: matplotlib.text.Annotation) -> matplotlib.transforms.Bbox:
+    """Returns the box of a text, without the line to its point."""
+    label.update_positions(label.figure.canvas.get_renderer())
+    return matplotlib.text.Text.get_window_extent(label).expanded(_TEXT, _TEXT)
+
+
+def _square(centre: NDArray[np.floating], reach: float) -> matplotlib.transforms.Bbox:
+    return matplotlib.transforms.Bbox([centre - reach, centre + reach])
 
 
 def _overlap(first: matplotlib.transforms.Bbox, second: matplotlib.transforms.BboxBase) -> float:
