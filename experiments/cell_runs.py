@@ -94,3 +94,5 @@ def _end(process):
         process.wait(_MORE_PATIENCE)
         return
     process.kill()
+    # After a KeyboardInterrupt Popen itself hardly waits.
+    process.wait()
