@@ -3,7 +3,7 @@ import pytest
 
 import lsrs_tf
 from experiments import datasets
-from experiments.estimate import estimate_test_images
+from experiments.estimated_test_set import estimate_test_images
 from experiments.report_writer import write_report
 from lsrs_tf import models
 from lsrs_tf.records.attacks import AttackJournal, AttackRecord
