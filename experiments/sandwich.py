@@ -114,7 +114,7 @@ def left_out(runs):
     lines = []
     for run in runs:
         for path in _files(run, PATTERN):
-            others = {one.extra["classifier"] for one in read_attacks(path)} - {_certified(run)}
+            others = {one.extra["classifier"] for one in read_attacks(path)} - {_attackable(run)}
             if others:
                 lines.append(
                     f"Left out: {path} attacks the {others.pop()} classifier, and the certificates "
@@ -135,11 +135,24 @@ def _files(run, pattern):
 
 
 def _certified(run):
+    """Returns which classifier of the model a run certifies, as text."""
+    if run.setting("head_dtype") != UNKNOWN:
+        return f"smoothed, {run.setting('head_dtype')}"
     return "base" if run.setting("method") == "margin" else "smoothed"
 
 
-def _attacks(run):
+def _attackable(run):
+    """Returns the classifier of a run as files of attacks name it, or None if they have no name.
+
+    They attack the head in its own dtype: cast to another one it is another classifier, which may
+    well answer otherwise inside such a certificate.
+    """
     classifier = _certified(run)
+    return classifier if classifier in ("base", "smoothed") else None
+
+
+def _attacks(run):
+    classifier = _attackable(run)
     records = {record.idx: record for record in run.records}
     attacks = {}
     for path in _files(run, PATTERN):

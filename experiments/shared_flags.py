@@ -8,6 +8,7 @@ from absl import flags
 
 from lsrs_tf.attacks.methods import METHODS as ATTACKS
 from lsrs_tf.certification.settings import AGAINST, METHODS
+from lsrs_tf.sampling.cast_head import HEAD_DTYPES
 from lsrs_tf.sampling.noise import NOISE_MODELS
 
 # So that --help shows the flags as those of the command that asks for them.
@@ -93,6 +94,14 @@ def define_samples():
         "float32: customary noise, whose rounding is not in the proof; exact: noise on a grid, for "
         "certificates that include all rounding; logits: that of float32 for heads of one dense "
         "layer, of as many numbers as there are classes, which is faster.",
+    )
+    _define(
+        flags.DEFINE_enum,
+        "head_dtype",
+        None,
+        HEAD_DTYPES,
+        "Cast the head for its passes, which is faster where the processor has units for it; the "
+        "certificates are those of the cast head. By default it is as it was trained.",
     )
 
 
@@ -229,6 +238,7 @@ def certification_settings():
         "seed": flag.seed,
         "batch_size": flag.certify_batch_size,
         "noise": flag.noise,
+        "head_dtype": flag.head_dtype,
         "images_per_draw": flag.images_per_draw,
     }
 

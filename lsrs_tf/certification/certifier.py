@@ -76,8 +76,9 @@ class Certifier:
         if self.settings.method == "margin":
             self._classifier = _base_classifier(model, sigma)
         else:
+            used = self.settings
             self._classifier = SmoothedClassifier(
-                model, sigma, self.settings.batch_size, jit_compile, self.settings.noise
+                model, sigma, used.batch_size, jit_compile, used.noise, used.head_dtype
             )
             self._classifier.check_shared(self.settings.images_per_draw)
             self._decision = decisions(

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from lsrs_tf.certification.certificate import CertificationResult, SmoothedResult
 from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.certification.images import Images, each_image, number_of_images
-from lsrs_tf.certification.settings import Method, NoiseName, TargetRadii, checked_seed
+from lsrs_tf.certification.settings import (
+    HeadDtype,
+    Method,
+    NoiseName,
+    TargetRadii,
+    checked_seed,
+)
 from lsrs_tf.models import LatentSmoothingModel
 from lsrs_tf.progress import progress
 from lsrs_tf.sampling.random_streams import PREDICTION
@@ -38,6 +44,7 @@ def certify(
     against: Against = "half",
     seed: int = 0,
     noise: NoiseName = "float32",
+    head_dtype: HeadDtype | None = None,
     images_per_draw: int = 1,
     batch_size: int = 256,
     verbose: int = 1,
@@ -86,6 +93,10 @@ def certify(
             takes longer, and the radius loses up to .004 / L to the grid and what the encoder's own
             rounding may amount to. 'logits' is for heads of one dense layer: noise of the same law
             as 'float32', but of as many numbers as there are classes, which is much faster.
+        head_dtype: 'bfloat16' for the head cast to it, which is faster where the processor has
+            units for it, or None for the head as it is. The certificate is that of the cast head,
+            another classifier: give `predict` and exports the same. The last layer, which gives the
+            logits, keeps its dtype, and so does the latent. See `lsrs_tf.sampling.cast_head`.
         images_per_draw: int, images that share their noise in a pass of the head, for 'fixed' only;
             16 of a `batch_size` of 256, for example, save most of the time of noise. Above 1 all
             images get the same noise. Each certificate is as valid as before, but whether they are
@@ -121,6 +132,7 @@ def certify(
         against=against,
         seed=seed,
         noise=noise,
+        head_dtype=head_dtype,
         images_per_draw=images_per_draw,
         batch_size=batch_size,
     )
@@ -143,6 +155,7 @@ def predict(
     n: int = 1_000,
     alpha: float = 0.001,
     seed: int = 0,
+    head_dtype: HeadDtype | None = None,
     batch_size: int = 256,
     verbose: int = 1,
 ) -> NDArray[np.int64]:
@@ -159,6 +172,7 @@ def predict(
         n: int, noisy samples for each image.
         alpha: float in (0, 1), probability that one label differs from the smoothed classifier's.
         seed: as for `certify`.
+        head_dtype: as for `certify`: with another one the label is that of another classifier.
         batch_size: as for `certify`.
         verbose: 0 for silence, 1 for a progress bar.
 
@@ -177,7 +191,7 @@ def predict(
             "agree. Use more samples (1,000 is customary)."
         )
     total = number_of_images(images)
-    classifier = SmoothedClassifier(model, sigma, batch_size)
+    classifier = SmoothedClassifier(model, sigma, batch_size, head_dtype=head_dtype)
     labels = []
     each = each_image(images, classifier.image_shape)
     for image in _with_progress(each, total, "predict", verbose):

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsrs_tf.number_kinds import is_real_number, is_whole_number
+from lsrs_tf.sampling.cast_head import check_goes_with, checked_head_dtype
 from lsrs_tf.sampling.noise import noise_model
 from lsrs_tf.statistics import confidence
 from lsrs_tf.statistics.radius_scale import Against
 
 Method: TypeAlias = Literal["fixed", "sequential", "margin"]
 NoiseName: TypeAlias = Literal["float32", "exact", "logits"]
+HeadDtype: TypeAlias = Literal["bfloat16"]
 # One radius, or several.
 TargetRadii: TypeAlias = float | Sequence[float] | NDArray[np.floating]
 
@@ -34,6 +36,7 @@ class SettingsArguments(TypedDict, total=False):
     against: Against
     seed: int
     noise: NoiseName
+    head_dtype: HeadDtype | None
     images_per_draw: int
     batch_size: int
 
@@ -53,6 +56,7 @@ class Settings:
         against: 'half' or 'runner_up'.
         seed: int, seed of the noise.
         noise: 'float32', 'exact' or 'logits'.
+        head_dtype: 'bfloat16', what the head is cast to, or None.
         images_per_draw: int, images that share their noise.
         batch_size: int, noisy samples in one pass of the head.
 
@@ -74,6 +78,7 @@ class Settings:
     against: Against = "half"
     seed: int = 0
     noise: NoiseName = "float32"
+    head_dtype: HeadDtype | None = None
     images_per_draw: int = 1
     batch_size: int = 256
 
@@ -97,6 +102,7 @@ class Settings:
             object.__setattr__(self, name, value)
         # Known by its name only from here on.
         noise_model(self.noise)
+        check_goes_with(checked_head_dtype(self.head_dtype), self.noise)
         self._check_samples()
 
     @property
@@ -108,6 +114,8 @@ class Settings:
         """Returns what a row of a certification file says of the settings, dict of str to value."""
         if self.method == "margin":
             return {"method": self.method}
+        # Files without a cast are those of versions that knew none.
+        cast = {} if self.head_dtype is None else {"head_dtype": self.head_dtype}
         return {
             "method": self.method,
             "target_radii": self.target_radii,
@@ -118,6 +126,7 @@ class Settings:
             "against": self.against,
             "seed": self.seed,
             "noise": self.noise,
+            **cast,
             "shared_noise": self.shared_noise,
         }
 

@@ -91,6 +91,8 @@ COLUMNS = (
     Column("against", SETTING, default="half"),
     Column("seed", SETTING, notation.whole_number),
     Column("noise", SETTING),
+    # In files of a head that was cast only.
+    Column("head_dtype", SETTING),
     Column("shared_noise", SETTING, notation.yes_or_no, lambda value: str(int(value))),
     Column("radius_loss", SETTING, notation.number, default=0.0),
     Column("lipschitz", SETTING, notation.number),

@@ -147,6 +147,8 @@ class Run:
                 parts.append(text.format(self.setting(name)))
         if self.setting("noise") == "exact":
             parts.append("exact noise")
+        if self.setting("head_dtype") != UNKNOWN:
+            parts.append(f"{self.setting('head_dtype')} head")
         if self.setting("against") == "runner_up":
             parts.append("against the runner-up")
         return ", ".join(parts)

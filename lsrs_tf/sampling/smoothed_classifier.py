@@ -4,6 +4,7 @@ import tensorflow as tf
 from lsrs_tf.lipschitz import lipschitz_report
 from lsrs_tf.models.latent_smoothing import checked_noise_sigma, smoothed_parts
 from lsrs_tf.numerics import precision
+from lsrs_tf.sampling.cast_head import cast_head, check_goes_with, checked_head_dtype
 from lsrs_tf.sampling.linear_head import with_few_latents
 from lsrs_tf.sampling.noise import noise_model
 from lsrs_tf.sampling.random_streams import SELECTION
@@ -32,6 +33,8 @@ class SmoothedClassifier:
         jit_compile: bool, whether XLA compiles the passes of the head, or None for where it pays:
             on a GPU.
         noise: 'float32', 'exact' or 'logits', see `Float32Noise`, `ExactNoise` and `LogitNoise`.
+        head_dtype: 'bfloat16' for the head cast to it, another classifier, see `cast_head`; None
+            for the head as it is.
 
     Attributes:
         image_shape: tuple, (height, width, channels).
@@ -42,18 +45,29 @@ class SmoothedClassifier:
         lipschitz_report: the `LipschitzReport` of the encoder.
         radius_scale: `RadiusScale`, with sigma as the noise has it in float32.
         encoder: the frozen encoder; with `LogitNoise` it ends in a projection of the latent.
-        head: the model's head, or with `LogitNoise` that of few latents, made of it.
+        head: the model's head; with `LogitNoise` that of few latents, made of it, and with a
+            `head_dtype` its copy that was cast, a snapshot.
         graph: the `VoteGraph`, which counts votes within graphs; the methods here are called from
             Python.
 
     Raises:
         ValueError: if the encoder has no proven bound, sigma is not above 0, the head does not
             give [batch, classes] with every row computed by itself, see `row_independence`, or
-            noise='logits' is asked for with a head that is not one dense layer.
+            noise='logits' is asked for with a head that is not one dense layer, or the head
+            cannot be cast.
     """
 
-    def __init__(self, model, sigma=None, batch_size=256, jit_compile=None, noise="float32"):
+    def __init__(
+        self,
+        model,
+        sigma=None,
+        batch_size=256,
+        jit_compile=None,
+        noise="float32",
+        head_dtype=None,
+    ):
         _, self.head = smoothed_parts(model)
+        check_goes_with(checked_head_dtype(head_dtype), noise)
         sigma = checked_noise_sigma(model.sigma if sigma is None else sigma)
         make_noise = noise_model(noise)
         self.batch_size = checked_count(batch_size, "batch_size")
@@ -73,6 +87,8 @@ class SmoothedClassifier:
         if make_noise.few_latents:
             self.encoder, self.head = with_few_latents(self.encoder, self.head)
             self.latent_shape = tuple(self.encoder.outputs[0].shape[1:])
+        if head_dtype is not None:
+            self.head = cast_head(self.head, head_dtype, self.latent_shape)
         self.lipschitz_report = lipschitz_report(self.encoder)
         self.noise = make_noise(sigma, self.latent_shape)
         # The noise is float32, and so is its standard deviation: the radius must use that one.

@@ -6,7 +6,7 @@ from lsrs_tf.records import schema
 # All columns, in their order. A file has those of its method.
 HEADER = (
     "idx label predict radius correct time data data_fingerprint replaced method target_radii "
-    "tolerance sigma n0 n alpha against seed noise shared_noise radius_loss lipschitz "
+    "tolerance sigma n0 n alpha against seed noise head_dtype shared_noise radius_loss lipschitz "
     "multiply_adds_per_image multiply_adds_per_sample model recertified_from_alpha "
     "recertified_from_against clean p_lower samples selection_counts counts "
     "logits rival margin pair_lipschitz image_fingerprint"
