@@ -8,14 +8,24 @@ from absl import flags
 
 from experiments import model_flags
 from experiments.shared_flags import number_list
-from export.model_card import changes_from_version_before, versions_before
 from export.saved_model import export_margin_model, export_saved_model
+from export.version_changes import changes_from_version_before, versions_before
 from lsrs_tf.evaluation import average_certified_radius, certified_accuracy
 from lsrs_tf.models.fingerprints import fingerprint
-from lsrs_tf.records.summary import read_run
+from lsrs_tf.records.summary import UNKNOWN, read_run
 
 # Flags of an export that mean nothing for margins alone.
-_OF_SAMPLES = ("n0", "n", "alpha", "noise", "predict_n", "max_n", "served_radii", "xla")
+_OF_SAMPLES = (
+    "n0",
+    "n",
+    "alpha",
+    "noise",
+    "head_dtype",
+    "predict_n",
+    "max_n",
+    "served_radii",
+    "xla",
+)
 
 
 def export_run(model, run, directory, sigma):
@@ -50,7 +60,12 @@ def _exported_samples(model, run, directory, name, sigma):
     """Exports what takes samples and, if asked for, certify_margin; returns the version."""
     flag = flags.FLAGS
     sigma = float(np.float32(model.sigma if sigma is None else sigma))
-    about = about_run(run, model, {"sigma": sigma, "noise": flag.noise, "alpha": flag.alpha})
+    head_dtype = flag.head_dtype or UNKNOWN
+    about = about_run(
+        run,
+        model,
+        {"sigma": sigma, "noise": flag.noise, "head_dtype": head_dtype, "alpha": flag.alpha},
+    )
     version = export_saved_model(
         model,
         directory,
@@ -60,6 +75,7 @@ def _exported_samples(model, run, directory, name, sigma):
         alpha=flag.alpha,
         batch_size=flag.certify_batch_size,
         noise=flag.noise,
+        head_dtype=flag.head_dtype,
         predict_n=flag.predict_n,
         max_n=flag.max_n,
         radii=number_list("served_radii"),
@@ -68,9 +84,10 @@ def _exported_samples(model, run, directory, name, sigma):
         name=name,
         about=about,
     )
+    of_head = "" if flag.head_dtype is None else f", of the head cast to {flag.head_dtype}"
     print(
         f"Certificates: n0={flag.n0}, n={flag.n}, alpha={flag.alpha}, sigma={sigma}, "
-        f"noise={flag.noise}."
+        f"noise={flag.noise}{of_head}."
     )
     if flag.margin:
         print("In addition certify_margin: proofs for the base classifier, without noise.")
@@ -143,7 +160,7 @@ def about_run(run, model, settings_of_export):
         measured = _measured(read_run(run.certified), fingerprint(model))
         if measured:
             same = all(
-                measured["settings"].get(name) == str(value)
+                measured["settings"].get(name, UNKNOWN) == str(value)
                 for name, value in settings_of_export.items()
             )
             about["measured" if same else "measured_with_other_settings"] = measured

@@ -21,8 +21,8 @@ from lsrs_tf.records.schema import UNKNOWN
 from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
 from lsrs_tf.version import __version__
 
-# What clients may rely on.
-_PROMISED = ("sigma", "n0", "n", "alpha", "noise", "predict_n", "max_n")
+# Of a head that is not cast.
+OWN_DTYPE = "own"
 # Longer lists are in the JSON file alone.
 _LONG = 50
 _SECTIONS = (
@@ -108,6 +108,7 @@ def smoothed_description(certifier: Certifier, signatures: Signatures) -> dict[s
             "n": certifier.settings.n,
             "alpha": certifier.settings.alpha,
             "noise": classifier.noise.name,
+            "head_dtype": certifier.settings.head_dtype or OWN_DTYPE,
             "radius_loss_in_latent": classifier.radius_scale.loss,
             "lipschitz_bound": classifier.radius_scale.lipschitz,
             "lipschitz_method": _methods(classifier),
@@ -142,56 +143,6 @@ def read_model_card(version: pathlib.Path) -> dict[str, Any] | None:
     """Returns the card of a version as a dict, or None if it has none."""
     path = version / "assets.extra" / "model_card.json"
     return json.loads(path.read_text()) if path.is_file() else None
-
-
-def versions_before(version: pathlib.Path) -> list[int]:
-    """Returns the numbers of the versions in the same folder that are older, ascending.
-
-    Args:
-        version: folder of a version.
-    """
-    return sorted(
-        int(path.name)
-        for path in version.parent.iterdir()
-        if path.name.isdecimal() and int(path.name) < int(version.name)
-    )
-
-
-def changes_from_version_before(version: pathlib.Path) -> list[str]:
-    """Returns what clients of a server should know of a new version, as a list of texts.
-
-    Args:
-        version: folder of the new version.
-    """
-    before = versions_before(version)
-    old = read_model_card(version.parent / str(before[-1])) if before else None
-    new = read_model_card(version)
-    if old is None or new is None:
-        return []
-    changes = [
-        f"{name.replace('_', ' ')} {one[name]}, now {other[name]}"
-        for one, other, name in _promises(old, new)
-        if one[name] != other[name]
-    ]
-    missing = sorted(set(old["signatures"]) - set(new["signatures"]))
-    if missing:
-        changes.append(f"signatures that are gone: {', '.join(missing)}")
-    answers = [card["signatures"]["serving_default"]["outputs"] for card in (old, new)]
-    if set(answers[0]) != set(answers[1]):
-        changes.append(f"serving_default with {_names(answers[0])}, now {_names(answers[1])}")
-    return changes
-
-
-def _promises(old, new):
-    promises = [(old, new, name) for name in ("input", "classes")]
-    if "certificates" in old and "certificates" in new:
-        settings = [(old["certificates"], new["certificates"], name) for name in _PROMISED]
-        return settings + promises
-    return promises
-
-
-def _names(outputs):
-    return ", ".join(sorted(outputs))
 
 
 def _input_and_classes(classifier: SmoothedClassifier | BaseClassifier) -> dict[str, Any]:

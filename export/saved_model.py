@@ -25,7 +25,7 @@ from export.serving_files import write_serving_files
 from export.signatures import Endpoints, Signatures
 from export.warmup import write_warmup
 from lsrs_tf.certification.certifier import Certifier
-from lsrs_tf.certification.settings import NoiseName
+from lsrs_tf.certification.settings import HeadDtype, NoiseName
 from lsrs_tf.models import LatentSmoothingModel
 from lsrs_tf.models.base_classifier import BaseClassifier
 from lsrs_tf.statistics.confidence import checked_count
@@ -41,6 +41,7 @@ def export_saved_model(
     alpha: float = 0.001,
     batch_size: int = 256,
     noise: NoiseName = "float32",
+    head_dtype: HeadDtype | None = None,
     predict_n: int = 1_000,
     max_n: int | None = None,
     radii: Collection[float] = (),
@@ -52,9 +53,9 @@ def export_saved_model(
     """Exports a model as the next version of a SavedModel, for TensorFlow Serving.
 
     The encoder is frozen in float64, with its Lipschitz bound proven now; the head keeps its own
-    precision. For signatures, see `export.signatures`. The version appears under its number only
-    after another process, without this package, has loaded it as the server does and has given the
-    certificates of this one.
+    precision, or is cast to `head_dtype` in all signatures alike. For signatures, see
+    `export.signatures`. The version appears under its number only after another process, without
+    this package, has loaded it as the server does and has given the certificates of this one.
 
     Args:
         model: built `lsrs_tf.models.LatentSmoothingModel`.
@@ -65,6 +66,7 @@ def export_saved_model(
         alpha: float in (0, 1), probability that one certificate is wrong.
         batch_size: int, noisy samples in one pass of the head.
         noise: 'float32', 'exact' or 'logits', see `lsrs_tf.certify`.
+        head_dtype: 'bfloat16' or None, see `lsrs_tf.certify`.
         predict_n: int, noisy samples of `predict_smoothed`.
         max_n: int, the most samples that a request of `certify_with` may ask for, or None for n.
         radii: floats above 0, radii that `certify_at` tests as they are, as it does multiples of
@@ -96,6 +98,12 @@ def export_saved_model(
             "A model with sigma=0 has no noise, and there is nothing to smooth. Give a `sigma`, or "
             "use `export_margin_model`, for certificates of the base classifier."
         )
+    if margin and head_dtype is not None:
+        raise ValueError(
+            "`certify_margin` is about the head in float64, and a head that is cast may give other "
+            "labels: an export serves one of both. Received: margin=True, "
+            f"head_dtype={head_dtype!r}. Leave out one of them."
+        )
     samples = {"n0": n0, "n": n, "predict_n": predict_n, "max_n": n if max_n is None else max_n}
     for setting, value in samples.items():
         if checked_count(value, setting) > graph_confidence.LARGEST_N:
@@ -112,6 +120,7 @@ def export_saved_model(
         n=n,
         alpha=alpha,
         noise=noise,
+        head_dtype=head_dtype,
         batch_size=batch_size,
     )
     radius_tests = RadiusTests(certifier, tuple(radii))

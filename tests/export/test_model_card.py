@@ -1,7 +1,8 @@
 import json
 
 import lsrs_tf
-from export.model_card import _PROMISED, _measurements, changes_from_version_before
+from export.model_card import _measurements
+from export.version_changes import _PROMISED, changes_from_version_before
 from lsrs_tf.models.fingerprints import fingerprint
 from lsrs_tf.version import __version__
 from tests.export.conftest import ABOUT
