@@ -5,7 +5,8 @@
 All with untrained weights, and all but the dense heads on ResNet18 for 32 x 32 pixels:
 
 - the sampler (own noise for each image; shared by 16 images; exact), compared with a loop of the
-  same passes of the head on a latent without noise;
+  same passes of the head on a latent without noise; in float32, in bfloat16, and with
+  `head_dtype="bfloat16"`;
 - latent space against input space smoothing at 5, 9 and 13 of 18 layers, compared with the ratio of
   the multiply-adds of their heads;
 - heads of one dense layer, for latents of several sizes: noise of the logits against the customary;
@@ -38,6 +39,12 @@ flags.adopt_module_key_flags(benchmark_flags)
 flags.adopt_module_key_flags(command_line)
 
 _SHARING = 16
+# The policy of a model, and what its head is cast to afterwards.
+_PRECISIONS = {
+    "float32": ("float32", None),
+    "bfloat16": ("bfloat16", None),
+    "float32, head cast to bfloat16": ("float32", "bfloat16"),
+}
 
 
 def bare_loop(classifier, head, samples):
@@ -92,14 +99,16 @@ def many_samples(samples, width):
 def sampler_table(width, samples, batch_size, rounds):
     """Returns a Markdown table: the sampler, the bare passes of the head, and PyTorch."""
     cases = {}
-    for dtype in ("float32", "bfloat16"):
-        model = resnet_of_dtype(9, width, dtype)
-        classifier = SmoothedClassifier(model, batch_size=batch_size)
-        exact = SmoothedClassifier(model, batch_size=batch_size, noise="exact")
-        image = np.random.default_rng(0).uniform(size=(32, 32, 3)).astype(np.float32)
-        cases[f"{dtype}: passes without noise"] = bare_loop(classifier, model.head, samples)
+    image = np.random.default_rng(0).uniform(size=(32, 32, 3)).astype(np.float32)
+    for dtype, (policy, head_dtype) in _PRECISIONS.items():
+        model = resnet_of_dtype(9, width, policy)
+        classifier = SmoothedClassifier(model, batch_size=batch_size, head_dtype=head_dtype)
+        cases[f"{dtype}: passes without noise"] = bare_loop(classifier, classifier.head, samples)
         cases[f"{dtype}: own noise"] = sampler(classifier, image, samples)
         cases[f"{dtype}: shared noise"] = shared_sampler(classifier, image, samples)
+        if head_dtype is not None:
+            continue
+        exact = SmoothedClassifier(model, batch_size=batch_size, noise="exact")
         cases[f"{dtype}: exact noise, shared"] = shared_sampler(exact, image, samples)
         if importlib.util.find_spec("torch"):
             cases[f"{dtype}: PyTorch"] = _torch_sampler(width, dtype, samples, batch_size)
