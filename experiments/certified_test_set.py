@@ -77,16 +77,7 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
         replaced: str such as '9/18', the fraction of layers that is orthogonal, for the file.
         indices: increasing list of int, which test images; the file may hold no others.
     """
-    # Each in the form of its column, see `lsrs_tf.records.schema`.
-    settings = {
-        "data": data.name,
-        "data_fingerprint": data.fingerprint(),
-        "replaced": replaced,
-        **certifier.columns(),
-        **_costs(certifier),
-        "model": fingerprint(model),
-    }
-    with Journal(path, settings) as file:
+    with Journal(path, settings_of(certifier, model, data, replaced)) as file:
         missing = missing_images(file.done, indices, data, path)
         certifier.warm_up()
         about = {}
@@ -99,16 +90,49 @@ def certify_test_images(certifier, model, data, path, replaced, indices):
             smoothing=0.05,
         )
         for index, certificate, seconds in certificates:
-            label, fingerprint_of_image = about.pop(index)
-            file.append(
-                index,
-                label,
-                certificate.label,
-                certificate.radius,
-                seconds,
-                {**certificate.columns(), "image_fingerprint": fingerprint_of_image},
-            )
+            append(file, index, *about.pop(index), certificate, seconds)
         file.sort()
+
+
+def settings_of(certifier, model, data, replaced):
+    """Returns the settings of a certification file, dict of column to value.
+
+    Args:
+        certifier: as for `certify_test_images`, as are the others.
+        model: `LatentSmoothingModel`.
+        data: `datasets.ImageData`.
+        replaced: str.
+    """
+    # Each in the form of its column, see `lsrs_tf.records.schema`.
+    return {
+        "data": data.name,
+        "data_fingerprint": data.fingerprint(),
+        "replaced": replaced,
+        **certifier.columns(),
+        **_costs(certifier),
+        "model": fingerprint(model),
+    }
+
+
+def append(file, index, label, fingerprint_of_image, certificate, seconds):
+    """Writes the row of a test image.
+
+    Args:
+        file: `Journal`.
+        index: int, the place of the image in its test set.
+        label: int, its true class.
+        fingerprint_of_image: str, see `datasets.fingerprint_of`.
+        certificate: `lsrs_tf.certification.certificate.Certificate`.
+        seconds: float, time that went into it.
+    """
+    file.append(
+        index,
+        label,
+        certificate.label,
+        certificate.radius,
+        seconds,
+        {**certificate.columns(), "image_fingerprint": fingerprint_of_image},
+    )
 
 
 def _costs(certifier):

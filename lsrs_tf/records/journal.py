@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import fcntl
 import io
 import os
@@ -32,7 +33,7 @@ class Journal:
             of the method in the settings.
 
     Attributes:
-        done: dict of index to `Record`, what the file held when it was opened.
+        done: dict of index to `Record`, what the file held when it was opened, and tables since.
 
     Raises:
         FileExistsError: if the file was begun with other settings, or another process writes to it.
@@ -100,6 +101,33 @@ class Journal:
             **self._settings,
         }
         self._append(values)
+
+    def append_table(self, table: Table) -> None:
+        """Writes the rows of another file, as they are written there.
+
+        Rows of images that are in `done` are only compared.
+
+        Args:
+            table: `Table` of a file with the same settings and columns.
+
+        Raises:
+            ValueError: if it has other columns, or other results for an image.
+            FileExistsError: if it has other settings.
+        """
+        missing = {*self._columns} - {*table.header}
+        if missing or {*table.header} - {*self._columns} - schema.LATER:
+            raise ValueError(
+                f"{table.path} has other columns than {self._path} (such as "
+                f"{', '.join(map(shown, sorted({*table.header} ^ {*self._columns})[:3]))}). Remove "
+                "it; its image will be certified again."
+            )
+        self._check_settings(table.records)
+        for record, row in zip(table.records, table.rows, strict=True):
+            if record.idx in self.done:
+                _check_equal(self.done[record.idx], record, table.path)
+            else:
+                self._append(dict(zip(table.header, row, strict=True)))
+                self.done[record.idx] = record
 
     def sort(self) -> None:
         """Brings the rows into the order of the indices, at once or not at all.
@@ -256,3 +284,17 @@ class Journal:
                 f"cannot write to {self._path} ({error.strerror}). The rows before are safe; make "
                 "room and give the same command again",
             ) from error
+
+
+def _check_equal(before: Any, now: Any, path: pathlib.Path) -> None:
+    """Raises if two records of one image differ in more than the time."""
+    times = {"seconds": 0.0}
+    one, other = (dataclasses.replace(record, **times) for record in (before, now))
+    different = {name for name, text in other.extra.items() if one.extra.get(name, text) != text}
+    own = dataclasses.replace(one, extra={}) != dataclasses.replace(other, extra={})
+    if own or different:
+        raise ValueError(
+            f"{path} has another certificate for image {now.idx} than was found before (it differs "
+            f"in {', '.join(sorted(different)) or 'the certificate itself'}): one of two machines "
+            "computes otherwise. Certify on machines of one kind."
+        )
