@@ -16,6 +16,7 @@ from absl import flags
 COMMANDS = (
     "train",
     "certify",
+    "certify_beam",
     "merge",
     "recertify",
     "attack",

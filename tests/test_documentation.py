@@ -51,7 +51,8 @@ def _commands():
     for page in PAGES:
         # Lines that are continued.
         for module, arguments in _COMMAND.findall(re.sub(r"\\\n\s*", "", page.read_text())):
-            yield _name(page), module, arguments.split("#")[0]
+            # What follows -- belongs to Apache Beam.
+            yield _name(page), module, arguments.split("#")[0].split(" -- ")[0]
 
 
 @functools.cache
