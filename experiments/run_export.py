@@ -80,6 +80,7 @@ def _exported_samples(model, run, directory, name, sigma):
         max_n=flag.max_n,
         radii=number_list("served_radii"),
         margin=flag.margin,
+        resize=flag.resize,
         xla=flag.xla,
         name=name,
         about=about,
@@ -98,7 +99,11 @@ def _exported_margins(model, run, directory, name):
     """Exports the base classifier of a model without noise; returns the version."""
     refuse_flags_of_samples()
     version = export_margin_model(
-        model, directory, name=name, about=about_run(run, model, {"method": "margin"})
+        model,
+        directory,
+        resize=flags.FLAGS.resize,
+        name=name,
+        about=about_run(run, model, {"method": "margin"}),
     )
     print("The model has sigma=0: certify_margin, proofs for the base classifier, without samples.")
     return version

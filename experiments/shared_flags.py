@@ -217,6 +217,14 @@ def define_export():
         "head needs a bound, too. Models of --sigma=0 are exported with that alone.",
     )
     _define(
+        flags.DEFINE_enum,
+        "resize",
+        None,
+        ["bilinear", "area", "crop"],
+        "What becomes of JPEG, PNG and BMP files of another size than that of the input, which are "
+        "refused by default; crop: the largest central part of the right shape, then bilinear.",
+    )
+    _define(
         flags.DEFINE_boolean,
         "xla",
         False,

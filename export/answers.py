@@ -5,6 +5,9 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
+# Ends the names of signatures that take encoded images in place of pixels.
+SUFFIX_OF_FILES = "_bytes"
+
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:

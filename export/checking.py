@@ -4,14 +4,16 @@ import pathlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from export import session_program
 from export.graph_margins import SMALLEST_RADIUS
+from export.image_decoder import REFUSED, ImageDecoder
 from export.saved_model_file import read_functions
 from export.signatures import Signatures
 from lsrs_tf.certification.certifier import Certifier
@@ -48,13 +50,19 @@ def refuse_compiled_functions(version: pathlib.Path) -> None:
         )
 
 
-def check_export(version: pathlib.Path, certifier: Certifier, signatures: Signatures) -> None:
+def check_export(
+    version: pathlib.Path,
+    certifier: Certifier,
+    signatures: Signatures,
+    decoder: ImageDecoder | None = None,
+) -> None:
     """Loads an export as the server does, and compares its answers with this process.
 
     Args:
         version: folder of the SavedModel.
         certifier: the `Certifier` it was made of.
         signatures: the `Signatures` it was made of.
+        decoder: its `ImageDecoder`, or None without signatures of encoded images.
 
     Raises:
         ArithmeticError: if an answer differs.
@@ -84,14 +92,15 @@ def check_export(version: pathlib.Path, certifier: Certifier, signatures: Signat
         "certify_at": {"images": images[-1:], "radius": np.zeros(1, np.float32)},
         "serving_default": {"images": images[-1:]},
     }
+    files, pixels = _files(classifier.image_shape) if decoder else (None, None)
+    if files is not None:
+        requests["decode"] = {"image_bytes": files}
+        requests["certify_with_bytes"] = _request_with_files(
+            files[[0, -1]], requests["certify_with"]
+        )
     answers = ask(version, requests)
     for row, latent in enumerate(latents):
-        selection, votes = classifier.count(
-            images[row],
-            latent,
-            [(random_streams.SELECTION, certifier.settings.n0), (random_streams.ESTIMATION, n)],
-            row,
-        )
+        selection, votes = _counts(certifier, images[row], latent, n, row)
         label = int(selection.argmax())
         radius, _ = classifier.radius_scale.proven(votes, label, n=n, alpha=_ALPHA)
         found = {name: value[row] for name, value in answers["certify_with"].items()}
@@ -112,14 +121,23 @@ def check_export(version: pathlib.Path, certifier: Certifier, signatures: Signat
     _same("logits", answers["predict_clean"]["logits"][:-1], answers["classify"]["logits"])
     for name in ("certify_with", "certify", "certify_at", "predict_smoothed", "predict_clean"):
         _same(f"answers of {name} to a refused row", answers[name]["label"][-1], -1)
+    if pixels is not None:
+        _same("pixels of files", answers["decode"]["images"], pixels)
+        _, votes = _counts(certifier, pixels[0], classifier.encode(pixels[0]), n, 0)
+        found = answers["certify_with_bytes"]
+        _same("votes of files", found["votes"], [votes, np.zeros_like(votes)])
+        _same("answers to a file that is refused", found["label"][-1], -1)
 
 
-def check_margins(version: pathlib.Path, classifier: BaseClassifier) -> None:
+def check_margins(
+    version: pathlib.Path, classifier: BaseClassifier, decoder: ImageDecoder | None = None
+) -> None:
     """Loads an export as the server does, and compares its margins with those of this process.
 
     Args:
         version: folder of the SavedModel.
         classifier: the `BaseClassifier` it was made of.
+        decoder: its `ImageDecoder`, or None without signatures of encoded images.
 
     Raises:
         ArithmeticError: if a bit of an answer differs.
@@ -132,17 +150,66 @@ def check_margins(version: pathlib.Path, classifier: BaseClassifier) -> None:
     images = (0.5 + contrasts * (images - 0.5)).astype(np.float32)
     refused = images[:1].copy()
     refused.flat[0] = np.nan
-    asked = {"certify_margin": {"images": np.concatenate([refused, images])}}
-    answers = ask(version, asked)["certify_margin"]
-    _same("answers of certify_margin to a refused row", answers["label"][0], -1)
-    for row, image in enumerate(images, 1):
-        proof = classifier.margin_scale.proven(classifier.logits(image))
-        radius = confidence.float32_below(proof.radius)
-        # What sessions flush to 0 abstains.
-        certain = radius >= SMALLEST_RADIUS
-        _same("labels", answers["label"][row], proof.label if certain else -1)
-        _same("radii", answers["radius"][row], radius if certain else 0)
-        _same("margins", answers["margin"][row], proof.margin if certain else 0)
+    given = {"certify_margin": np.concatenate([refused, images])}
+    asked: dict[str, dict[str, NDArray[Any]]] = {
+        "certify_margin": {"images": given["certify_margin"]}
+    }
+    if decoder is not None:
+        files, given["certify_margin_bytes"] = _files(classifier.image_shape)
+        asked["certify_margin_bytes"] = asked["decode"] = {"image_bytes": files}
+    answers = ask(version, asked)
+    if decoder is not None:
+        _same("pixels of files", answers["decode"]["images"], given["certify_margin_bytes"])
+    for name, rows in given.items():
+        for row, image in enumerate(rows):
+            found = [answers[name][output][row] for output in ("label", "radius", "margin")]
+            _same(f"answers of {name}", found, _margin_answer(classifier, image))
+
+
+def _margin_answer(
+    classifier: BaseClassifier, image: NDArray[np.float32]
+) -> tuple[int, float, float]:
+    """Returns the label, radius and margin that are to be served for an image, valid or not."""
+    # Comparisons with NaN are false.
+    if not np.all((image >= 0) & (image <= 1)):
+        return -1, 0.0, 0.0
+    proof = classifier.margin_scale.proven(classifier.logits(image))
+    radius = confidence.float32_below(proof.radius)
+    # What sessions flush to 0 abstains.
+    if radius < SMALLEST_RADIUS:
+        return -1, 0.0, 0.0
+    return proof.label, float(radius), proof.margin
+
+
+def _request_with_files(
+    files: NDArray[np.object_], request: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """Returns the request of as many files for a request of pixels."""
+    others = {name: value[: len(files)] for name, value in request.items() if name != "images"}
+    return {"image_bytes": files, **others}
+
+
+def _files(
+    image_shape: Sequence[int],
+) -> tuple[NDArray[np.object_], NDArray[np.float32]]:
+    """Returns files of the size of an input, and the pixels that they are to be decoded to.
+
+    A PNG and a JPEG file, a PNG file that ends early, and an empty one.
+    """
+    values = np.random.default_rng(0).integers(0, 256, tuple(image_shape), dtype=np.uint8)
+    png, jpeg = (encode(values).numpy() for encode in (tf.io.encode_png, tf.io.encode_jpeg))
+    lossy = tf.io.decode_jpeg(jpeg, dct_method="INTEGER_ACCURATE").numpy()
+    pixels = np.stack([values, lossy]).astype(np.float32) / np.float32(255)
+    refused = np.full_like(pixels, REFUSED)
+    return np.array([png, jpeg, png[:-20], b""], object), np.concatenate([pixels, refused])
+
+
+def _counts(
+    certifier: Certifier, image: NDArray[np.float32], latent: tf.Tensor, n: int, seed: int
+) -> list[NDArray[np.int64]]:
+    """Returns the votes of an image in this process: those that select, those that estimate."""
+    stages = [(random_streams.SELECTION, certifier.settings.n0), (random_streams.ESTIMATION, n)]
+    return certifier.classifier.count(image, latent, stages, seed)
 
 
 def _check_table(answers: Mapping[str, NDArray[Any]], certifier: Certifier) -> None:

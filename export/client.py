@@ -1,10 +1,11 @@
-from collections.abc import Mapping
-from typing import Any, Protocol, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, Self, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from export.answers import (
+    SUFFIX_OF_FILES,
     Certificates,
     CleanPredictions,
     MarginCertificates,
@@ -23,8 +24,13 @@ _TYPES = {
     "robust": np.bool_,
     "logits": np.float32,
     "latents": np.float32,
+    "images": np.float32,
 }
+_ONLY_OUTPUTS = {"encode": "latents", "classify": "logits", "decode": "images"}
 _FAR_OUTSIDE = 2.0
+
+# Pixels, float [images, height, width, channels] in [0, 1]; or files.
+Images: TypeAlias = ArrayLike | Sequence[bytes]
 
 
 class Transport(Protocol):
@@ -45,12 +51,17 @@ class Client:
 
         client = Client.over_rest("http://localhost:8501", "digits")
         client.certify(images).radius
+        client.certify([pathlib.Path("cat.png").read_bytes()]).radius
+
+    Images are pixels, a floating point array [images, height, width, channels] in [0, 1]; or a list
+    of bytes, each a JPEG, PNG or BMP file. A certificate of a file is about the pixels that
+    `decode` gives for it.
 
     All methods raise `ServingError` where the server does not answer, in time or at all, and
-    ValueError where there is no image, images are not a floating point array of four dimensions, or
-    settings are not numbers of the right kind. Rows that the server refuses come back with
-    `samples` 0, and with label -1 where nothing is sampled. A method whose signature a version does
-    not have raises `ServingError`.
+    ValueError where there is no image, images are neither a floating point array of four dimensions
+    nor files, or settings are not numbers of the right kind. Rows that the server refuses come back
+    with `samples` 0, and with label -1 where nothing is sampled. A method whose signature a version
+    does not have raises `ServingError`.
 
     Args:
         transport: `RestTransport` or `GrpcTransport`.
@@ -81,60 +92,71 @@ class Client:
 
         return cls(GrpcTransport(target, model), timeout)
 
-    def predict_smoothed(self, images: ArrayLike) -> Predictions:
-        """Returns the `Predictions` of images float [images, height, width, channels]."""
-        return Predictions(**self._ask("predict_smoothed", images=_pixels(images)))
+    def predict_smoothed(self, images: Images) -> Predictions:
+        """Returns the `Predictions` of images."""
+        return Predictions(**self._ask_of("predict_smoothed", _checked(images)))
 
-    def predict_clean(self, images: ArrayLike) -> CleanPredictions:
-        """Returns the `CleanPredictions` of images float [images, height, width, channels]."""
-        return CleanPredictions(**self._ask("predict_clean", images=_pixels(images)))
+    def predict_clean(self, images: Images) -> CleanPredictions:
+        """Returns the `CleanPredictions` of images."""
+        return CleanPredictions(**self._ask_of("predict_clean", _checked(images)))
 
-    def certify(self, images: ArrayLike) -> Certificates:
+    def certify(self, images: Images) -> Certificates:
         """Returns the `Certificates` of images, with the samples and alpha of the export."""
-        return Certificates(**self._ask("certify", images=_pixels(images)))
+        return Certificates(**self._ask_of("certify", _checked(images)))
 
     def certify_with(
-        self, images: ArrayLike, seed: ArrayLike, n: ArrayLike, alpha: ArrayLike
+        self, images: Images, seed: ArrayLike, n: ArrayLike, alpha: ArrayLike
     ) -> Certificates:
         """Returns the `Certificates` of images, with one setting for all, or one for each.
 
         Args:
-            images: float array [images, height, width, channels] with pixels in [0, 1].
+            images: pixels or files, see above.
             seed: int or int array [images].
             n: int or int array [images], estimation samples, at most the `max_n` of the export.
             alpha: float or float array [images], probability that a certificate is wrong.
         """
-        pixels = _pixels(images)
-        rows = len(pixels)
+        checked = _checked(images)
+        rows = len(checked)
         return Certificates(
-            **self._ask(
+            **self._ask_of(
                 "certify_with",
-                images=pixels,
+                checked,
                 seed=_per_row("seed", seed, rows, np.int64),
                 n=_per_row("n", n, rows, np.int32),
                 alpha=_per_row("alpha", alpha, rows, np.float64),
             )
         )
 
-    def certify_margin(self, images: ArrayLike) -> MarginCertificates:
-        """Returns the `MarginCertificates` of images float [images, height, width, channels]."""
-        return MarginCertificates(**self._ask("certify_margin", images=_pixels(images)))
+    def certify_margin(self, images: Images) -> MarginCertificates:
+        """Returns the `MarginCertificates` of images."""
+        return MarginCertificates(**self._ask_of("certify_margin", _checked(images)))
 
-    def certify_at(self, images: ArrayLike, radius: ArrayLike) -> RobustLabels:
+    def certify_at(self, images: Images, radius: ArrayLike) -> RobustLabels:
         """Returns the `RobustLabels` of images at one radius for all, or one for each.
 
         Args:
-            images: float array [images, height, width, channels] with pixels in [0, 1].
+            images: pixels or files, see above.
             radius: float or float array [images], L2, in units of pixels.
         """
-        pixels = _pixels(images)
-        asked = _per_row("radius", radius, len(pixels), np.float64)
+        checked = _checked(images)
+        asked = _per_row("radius", radius, len(checked), np.float64)
         # To float32 the safe way, which is up.
         with np.errstate(over="ignore"):
             nearest = asked.astype(np.float32)
         above = np.nextafter(nearest, np.float32(np.inf))
         request = np.where(nearest.astype(np.float64) < asked, above, nearest)
-        return RobustLabels(**self._ask("certify_at", images=pixels, radius=request))
+        return RobustLabels(**self._ask_of("certify_at", checked, radius=request))
+
+    def decode(self, files: Sequence[bytes]) -> NDArray[np.float32]:
+        """Returns the pixels that certificates of files are about.
+
+        Args:
+            files: list of bytes, JPEG, PNG or BMP files.
+
+        Returns:
+            float32 array [files, height, width, channels] in [0, 1], -1 in rows that are refused.
+        """
+        return self._ask("decode", image_bytes=_files(files))["images"]
 
     def encode(self, images: ArrayLike) -> NDArray[np.float32]:
         """Returns the latents of images, float32 array."""
@@ -144,12 +166,44 @@ class Client:
         """Returns the logits [images, classes] of latents, float32 array."""
         return self._ask("classify", latents=np.asarray(latents, np.float32))["logits"]
 
+    def _ask_of(
+        self, signature: str, images: NDArray[Any], **others: NDArray[Any]
+    ) -> dict[str, NDArray[Any]]:
+        """Asks the signature of pixels, or that of files, which are an array of objects."""
+        if images.dtype == object:
+            return self._ask(signature + SUFFIX_OF_FILES, image_bytes=images, **others)
+        return self._ask(signature, images=images, **others)
+
     def _ask(self, signature: str, **inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
         outputs = self._transport.predict(signature, inputs, self._timeout)
         if not isinstance(outputs, dict):
             # REST leaves the name out where there is one output.
-            outputs = {{"encode": "latents", "classify": "logits"}[signature]: outputs}
+            outputs = {_ONLY_OUTPUTS[signature]: outputs}
         return {name: value.astype(_TYPES[name]) for name, value in outputs.items()}
+
+
+def _checked(images: Images) -> NDArray[Any]:
+    """Returns pixels as float32, or files as objects."""
+    return _files(images) if _are_files(images) else _pixels(images)
+
+
+def _are_files(given: Images) -> TypeGuard[Sequence[bytes]]:
+    return (
+        isinstance(given, Sequence)
+        and len(given) > 0
+        and all(isinstance(entry, bytes) for entry in given)
+    )
+
+
+def _files(given: Sequence[bytes]) -> NDArray[np.object_]:
+    if not _are_files(given):
+        raise ValueError(
+            "Files must be a list of bytes, at least one, such as "
+            f'[pathlib.Path("cat.png").read_bytes()]. Received: {type(given).__name__}'
+        )
+    files = np.empty(len(given), object)
+    files[:] = given
+    return files
 
 
 def _pixels(given: ArrayLike) -> NDArray[np.float32]:

@@ -1,3 +1,4 @@
+import base64
 import http
 from collections.abc import Mapping
 from typing import Any
@@ -38,7 +39,7 @@ class RestTransport:
 
         Args:
             signature: str.
-            inputs: dict of name to array.
+            inputs: dict of name to array; bytes, in an array of objects, are sent in base64.
             timeout: float, seconds.
 
         Returns:
@@ -50,7 +51,7 @@ class RestTransport:
         """
         body = {
             "signature_name": signature,
-            "inputs": {name: np.asarray(value).tolist() for name, value in inputs.items()},
+            "inputs": {name: _json_values(value) for name, value in inputs.items()},
         }
         try:
             response = requests.post(self._url, json=body, timeout=timeout)
@@ -74,6 +75,13 @@ class RestTransport:
 
     def close(self) -> None:
         """Does nothing: every request has a connection of its own."""
+
+
+def _json_values(value: NDArray[Any]) -> list[Any]:
+    array = np.asarray(value)
+    if array.dtype != object:
+        return array.tolist()
+    return [{"b64": base64.b64encode(entry).decode("ascii")} for entry in array]
 
 
 def _message(response: requests.Response) -> str:

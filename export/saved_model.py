@@ -12,7 +12,9 @@ import keras
 import tensorflow as tf
 
 from export import graph_confidence
+from export.bytes_signatures import with_bytes
 from export.checking import check_export, check_margins, refuse_compiled_functions
+from export.image_decoder import ImageDecoder, ResizeName, decodes
 from export.margin_signatures import MarginSignatures
 from export.model_card import (
     margin_description,
@@ -46,6 +48,7 @@ def export_saved_model(
     max_n: int | None = None,
     radii: Collection[float] = (),
     margin: bool = False,
+    resize: ResizeName | None = None,
     xla: bool = False,
     name: str | None = None,
     about: Mapping[str, Any] | None = None,
@@ -54,8 +57,10 @@ def export_saved_model(
 
     The encoder is frozen in float64, with its Lipschitz bound proven now; the head keeps its own
     precision, or is cast to `head_dtype` in all signatures alike. For signatures, see
-    `export.signatures`. The version appears under its number only after another process, without
-    this package, has loaded it as the server does and has given the certificates of this one.
+    `export.signatures`; images of 1 or 3 channels can also be sent as JPEG, PNG or BMP files, see
+    `export.bytes_signatures`. The version appears under its number only after another process,
+    without this package, has loaded it as the server does and has given the certificates of this
+    one.
 
     Args:
         model: built `lsrs_tf.models.LatentSmoothingModel`.
@@ -73,6 +78,8 @@ def export_saved_model(
             0.25; others are rounded up to the next of 64 steps.
         margin: bool, whether `certify_margin` is served in addition: certificates of the base
             classifier, without noise. Every layer of encoder and head then needs a bound.
+        resize: None, 'bilinear', 'area' or 'crop', what becomes of encoded images of another size
+            than that of the input: with None they are refused. See `ImageDecoder`.
         xla: bool, whether passes of the head are compiled, which only a server with
             `--xla_cpu_compilation_enabled` or `--xla_gpu_compilation_enabled` runs.
         name: str, the model's name on a server, or None for that of the folder.
@@ -123,6 +130,7 @@ def export_saved_model(
         head_dtype=head_dtype,
         batch_size=batch_size,
     )
+    decoder = _decoder(certifier.classifier.image_shape, resize)
     radius_tests = RadiusTests(certifier, tuple(radii))
     signatures = Signatures(certifier, radius_tests, predict_n, samples["max_n"])
     endpoints = signatures.endpoints()
@@ -133,11 +141,11 @@ def export_saved_model(
         description.update(margin_description(base))
 
     def check(version: pathlib.Path) -> None:
-        check_export(version, certifier, signatures)
+        check_export(version, certifier, signatures, decoder)
         if base is not None:
-            check_margins(version, base)
+            check_margins(version, base, decoder)
 
-    served = _Served(endpoints=endpoints, description=description, check=check, xla=xla)
+    served = _Served(endpoints, description, check, xla).with_files(decoder)
     return _written(model, pathlib.Path(directory), name, served, about or {})
 
 
@@ -145,6 +153,7 @@ def export_margin_model(
     model: LatentSmoothingModel,
     directory: str | os.PathLike[str],
     *,
+    resize: ResizeName | None = None,
     name: str | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> pathlib.Path:
@@ -157,6 +166,7 @@ def export_margin_model(
     Args:
         model: built `lsrs_tf.models.LatentSmoothingModel`; all layers need a bound.
         directory: folder of all versions; a server watches this one.
+        resize: None, 'bilinear', 'area' or 'crop', see `export_saved_model`.
         name: str, the model's name on a server, or None for that of the folder.
         about: dict of what else the model card is to tell, see `export_saved_model`.
 
@@ -169,12 +179,13 @@ def export_margin_model(
     """
     _refuse_unfit(pathlib.Path(directory), xla=False)
     base = BaseClassifier(model)
+    decoder = _decoder(base.image_shape, resize)
     served = _Served(
         endpoints=MarginSignatures(base).endpoints_alone(),
         description=margin_description(base),
-        check=lambda version: check_margins(version, base),
+        check=lambda version: check_margins(version, base, decoder),
         xla=False,
-    )
+    ).with_files(decoder)
     return _written(model, pathlib.Path(directory), name, served, about or {})
 
 
@@ -193,6 +204,21 @@ class _Served:
     description: Mapping[str, Any]
     check: Callable[[pathlib.Path], None]
     xla: bool
+
+    def with_files(self, decoder: ImageDecoder | None) -> "_Served":
+        """Returns what is served with the signatures of encoded images, if there is a decoder."""
+        if decoder is None:
+            return self
+        return dataclasses.replace(
+            self,
+            endpoints=with_bytes(self.endpoints, decoder),
+            description={**self.description, "encoded_images": decoder.description()},
+        )
+
+
+def _decoder(shape: tuple[int, ...], resize: ResizeName | None) -> ImageDecoder | None:
+    """Returns the decoder of an input, or None where files have not as many channels."""
+    return ImageDecoder(shape, resize) if resize is not None or decodes(shape) else None
 
 
 def _written(

@@ -39,6 +39,9 @@ def changes_from_version_before(version: pathlib.Path) -> list[str]:
         for name, before, now in _promises(old, new)
         if before != now
     ]
+    rules = [card.get("encoded_images", {}).get("resize") for card in (old, new)]
+    if None not in rules and rules[0] != rules[1]:
+        changes.append(f"encoded images with resize {rules[0]}, now {rules[1]}")
     missing = sorted(set(old["signatures"]) - set(new["signatures"]))
     if missing:
         changes.append(f"signatures that are gone: {', '.join(missing)}")

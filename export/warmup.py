@@ -37,7 +37,8 @@ def warmup_inputs(endpoints: Mapping[str, Any]) -> dict[str, dict[str, NDArray[A
     """Returns dict of signature to its inputs, dict of name to array with one row."""
     # A pixel outside [0, 1]: nothing is sampled.
     refused = {"serving_default", "predict_smoothed", "certify", "certify_at"}
-    values = {"n": 1, "alpha": 0.5}
+    # An empty file is refused, too.
+    values: dict[str, Any] = {"n": 1, "alpha": 0.5, "image_bytes": b""}
     return {
         name: {
             spec.name: np.full(

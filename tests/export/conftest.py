@@ -1,3 +1,7 @@
+import pathlib
+import shutil
+import subprocess
+
 import keras
 import numpy as np
 import pytest
@@ -10,6 +14,7 @@ from lsrs_tf import layers, models
 from lsrs_tf.certification.certifier import Certifier
 
 ABOUT = {"dataset": "digits", "class_names": ["a", "b", "c"], "measured": {"images": 5}}
+COMPILER = shutil.which("gcc") or shutil.which("clang")
 SETTINGS = {"n0": 20, "n": 500, "alpha": 0.01}
 
 
@@ -42,7 +47,7 @@ def base_model():
 @pytest.fixture(scope="session")
 def base_version(base_model, tmp_path_factory):
     directory = tmp_path_factory.mktemp("served") / "margins"
-    return export_margin_model(base_model, directory, about=ABOUT)
+    return export_margin_model(base_model, directory, resize="area", about=ABOUT)
 
 
 @pytest.fixture(scope="session")
@@ -90,3 +95,26 @@ def version(model, tmp_path_factory):
     return export_saved_model(
         model, directory, **SETTINGS, predict_n=200, max_n=1_000_000, radii=[0.1], about=ABOUT
     )
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    """A function that compiles a program of this folder, without Python in it, to a path."""
+    if COMPILER is None:
+        pytest.skip("there is no C compiler")
+
+    def compiled(name):
+        source = pathlib.Path(__file__).with_name(f"{name}.c")
+        package = pathlib.Path(tf.__file__).parent
+        program = tmp_path_factory.mktemp("c") / name
+        libraries = ["-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"]
+        subprocess.run(
+            [
+                *(COMPILER, str(source), "-o", str(program), f"-I{package / 'include'}"),
+                *(f"-L{package}", f"-Wl,-rpath,{package}", *libraries),
+            ],
+            check=True,
+        )
+        return program
+
+    return compiled

@@ -5,6 +5,7 @@
 Prints both ports in JSON, and answers until its standard input is closed. It merges no requests.
 """
 
+import base64
 import concurrent.futures
 import http.server
 import json
@@ -110,10 +111,13 @@ def handler(model):
             }
 
         def _arrays(self, name, columns):
-            return {
-                key: np.array(value, model.dtype(name, key).as_numpy_dtype)
-                for key, value in columns.items()
-            }
+            return {key: self._array(name, key, value) for key, value in columns.items()}
+
+        def _array(self, name, key, value):
+            dtype = model.dtype(name, key)
+            if dtype == tf.string:
+                value = [base64.b64decode(entry["b64"], validate=True) for entry in value]
+            return np.array(value, dtype.as_numpy_dtype)
 
         def _answer(self, status, body):
             content = json.dumps(body, allow_nan=False).encode()

@@ -1,40 +1,12 @@
-import pathlib
-import shutil
 import subprocess
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import lsrs_tf
 from export.saved_model_file import read_signatures
 from lsrs_tf.statistics import confidence
 from tests.export.conftest import SETTINGS
-
-COMPILER = shutil.which("gcc") or shutil.which("clang")
-
-
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    """A function that compiles a program of this folder, without Python in it, to a path."""
-    if COMPILER is None:
-        pytest.skip("there is no C compiler")
-
-    def compiled(name):
-        source = pathlib.Path(__file__).with_name(f"{name}.c")
-        package = pathlib.Path(tf.__file__).parent
-        program = tmp_path_factory.mktemp("c") / name
-        libraries = ["-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"]
-        subprocess.run(
-            [
-                *(COMPILER, str(source), "-o", str(program), f"-I{package / 'include'}"),
-                *(f"-L{package}", f"-Wl,-rpath,{package}", *libraries),
-            ],
-            check=True,
-        )
-        return program
-
-    return compiled
 
 
 @pytest.fixture(scope="module")

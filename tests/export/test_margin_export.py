@@ -18,6 +18,11 @@ from tests.export.conftest import SETTINGS, margin_model
 
 v1 = tf.compat.v1
 
+SIGNATURES = {
+    *("certify_margin", "predict_clean", "serving_default"),
+    *("certify_margin_bytes", "predict_clean_bytes", "decode"),
+}
+
 
 def _images(count, seed=0):
     rng = np.random.default_rng(seed)
@@ -50,11 +55,7 @@ def test_the_session_answers_as_python_whatever_the_batch(base_model, base_versi
 
 
 def test_nothing_is_sampled(base_version):
-    assert set(read_signatures(base_version)) == {
-        "certify_margin",
-        "predict_clean",
-        "serving_default",
-    }
+    assert set(read_signatures(base_version)) == SIGNATURES
     operations = {
         node.op for function in read_functions(base_version) for node in function.node_def
     }
@@ -70,7 +71,7 @@ def test_warm_up_asks_every_signature(base_version):
         request = log.predict_log.request
         inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
         requests[request.model_spec.signature_name] = inputs
-    assert set(requests) == {"certify_margin", "predict_clean", "serving_default"}
+    assert set(requests) == SIGNATURES
     answers = ask(base_version, requests)
     assert all(len(value) == 1 for answer in answers.values() for value in answer.values())
 
