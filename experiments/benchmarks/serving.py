@@ -7,12 +7,18 @@ that serves it. `certify_with` is asked from one client, for the milliseconds th
 samples take, then from many at once; `certify_margin`, if the version has it, with one image and
 with several from one client and from many. Answers to equal requests must be equal; any other is
 wrong.
+
+With --model, the file of the exported model, images per second of `certify` and `certify_at` are
+measured in addition, by 1, 4 and --clients clients that send one image at a time, and as a ratio to
+a `Certifier` of this process with the settings of the version, measured just before.
 """
 
 import concurrent.futures
+import itertools
 import pathlib
 import time
 
+import keras
 import numpy as np
 from absl import flags
 
@@ -23,6 +29,7 @@ from export.answers import ServingError
 from export.client import Client
 from export.model_card import read_model_card
 from export.saved_model_file import read_signatures
+from lsrs_tf import Certifier
 from lsrs_tf.evaluation import markdown_table
 
 flags.DEFINE_string("grpc", None, "Address of the gRPC interface, such as localhost:8500.")
@@ -31,11 +38,14 @@ flags.DEFINE_string("model_name", None, "Name on the server; by default that of 
 flags.DEFINE_integer("clients", 16, "Clients at once.", lower_bound=1)
 flags.DEFINE_integer("seconds", 60, "How long they ask.", lower_bound=1)
 flags.DEFINE_integer("request_n", 1_000, "Noisy samples of a request.", lower_bound=2)
+flags.DEFINE_string("model", None, "Keras file of the model, for the ratio to this process.")
+flags.DEFINE_float("radius", 0.25, "Radius of certify_at.", lower_bound=0.0)
 flags.DEFINE_integer("timeout", 60, "Seconds that a request may take.", lower_bound=1)
 flags.adopt_module_key_flags(benchmark_flags)
 flags.adopt_module_key_flags(command_line)
 
 _IMAGES, _ALPHA = 8, 0.001
+_THROUGHPUT = ["interface", "signature", "clients", "wrong", "lost", "served", "here", "ratio"]
 _COLUMNS = ["clients", "answers", "wrong", "lost", "requests / s", "p50 (ms)", "p99 (ms)"]
 
 
@@ -51,7 +61,7 @@ def milliseconds_per_thousand(client, image, n, rounds):
     return 1e6 * (medians[n] - medians[1]) / (n - 1)
 
 
-def load(make_client, images, ask, rows, clients, seconds):
+def load(make_client, images, ask, rows, clients, seconds, fresh=False):
     """Asks from several clients at once.
 
     Args:
@@ -61,6 +71,8 @@ def load(make_client, images, ask, rows, clients, seconds):
         rows: int, images of a request.
         clients: int.
         seconds: float.
+        fresh: bool, whether the noise is fresh, so that answers differ: those are wrong then that
+            took no samples.
 
     Returns:
         (seconds of every answer, number of wrong ones, list of errors).
@@ -80,8 +92,12 @@ def load(make_client, images, ask, rows, clients, seconds):
                 errors.append(str(error))
                 continue
             taken.append(time.perf_counter() - start)
-            wrong += not all(
-                np.array_equal(found[name], value[chosen]) for name, value in expected.items()
+            wrong += not (
+                np.all(found["samples"] > 0)
+                if fresh
+                else all(
+                    np.array_equal(found[name], value[chosen]) for name, value in expected.items()
+                )
             )
             row += 1
         return taken, wrong, errors
@@ -124,6 +140,52 @@ def report_margins(address, make_client, images):
     ]
 
 
+def report_throughput(address, make_client, images, settings):
+    """Returns rows on `certify` and `certify_at` and their ratios to this process, lists of str.
+
+    Args:
+        address: str.
+        make_client: function without arguments, a `Client`.
+        images: float32 array [images, height, width, channels].
+        settings: dict, `certificates` of the model card.
+    """
+    radius, rows = flags.FLAGS.radius, []
+    asks = {
+        "certify": ({}, lambda client, image: client.certify(image)),
+        "certify_at": (
+            {"method": "sequential", "target_radii": radius},
+            lambda client, image: client.certify_at(image, radius),
+        ),
+    }
+    model = keras.saving.load_model(flags.FLAGS.model)
+    for name, (method, ask) in asks.items():
+        certifier = Certifier(
+            model,
+            jit_compile=False,
+            **{key: settings[key] for key in ("sigma", "n0", "n", "alpha", "noise")},
+            **method,
+        )
+        for clients in sorted({1, 4, flags.FLAGS.clients}):
+            here = images_per_second(certifier, images)
+            seconds = flags.FLAGS.seconds
+            taken, refused, errors = load(make_client, images, ask, 1, clients, seconds, fresh=True)
+            served = taken.size / seconds
+            cells = [f"{served:.1f}", f"{here:.1f}", f"{served / here:.2f}"]
+            rows.append([address, name, *map(str, (clients, refused, len(errors))), *cells])
+    return rows
+
+
+def images_per_second(certifier, images):
+    """Returns how many images a certifier of this process certifies in a second."""
+    certifier.warm_up()
+    start, count = time.monotonic(), 0
+    endless = enumerate(itertools.cycle(images))
+    for count, _ in enumerate(certifier.certificates_of(endless), 1):  # noqa: B007
+        if time.monotonic() > start + flags.FLAGS.seconds:
+            break
+    return count / (time.monotonic() - start)
+
+
 def _figures(make_client, images, ask, rows, clients):
     """Returns cells: clients, answers, wrong, lost, requests per second, p50 and p99."""
     seconds = flags.FLAGS.seconds
@@ -164,6 +226,14 @@ def main(argv):
         rows = [report(address, make, images) for address, make in interfaces(name)]
         print(f"Requests of one image and {flag.request_n} samples:\n")
         print(markdown_table(["interface", *_COLUMNS, "ms / 1,000 samples"], rows))
+    if flag.model is not None:
+        rows = [
+            row
+            for address, make in interfaces(name)
+            for row in report_throughput(address, make, images, card["certificates"])
+        ]
+        print("Images per second, and those of a certifier in this process:\n")
+        print(markdown_table(_THROUGHPUT, rows))
     if "certify_margin" in signatures:
         rows = [
             row

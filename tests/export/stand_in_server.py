@@ -1,8 +1,9 @@
 """A test double of TensorFlow Serving: gRPC and REST before the session that it uses.
 
-    python -m tests.export.stand_in_server VERSION
+    python -m tests.export.stand_in_server VERSION [ROWS]
 
-Prints both ports in JSON, and answers until its standard input is closed. It merges no requests.
+Prints both ports in JSON, and answers until its standard input is closed. It merges no requests,
+unless a number of rows is given that are run together; these requests have no deadline.
 """
 
 import base64
@@ -21,6 +22,8 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc  # noqa: E402
 
+from tests.export.request_merger import RequestMerger  # noqa: E402
+
 v1 = tf.compat.v1
 _LARGEST_MESSAGE = 256 * 2**20
 
@@ -28,7 +31,11 @@ _LARGEST_MESSAGE = 256 * 2**20
 class Model:
     """A SavedModel in a session."""
 
-    def __init__(self, version):
+    def __init__(self, version, rows_together=None):
+        self._merged = None
+        if rows_together is not None:
+            merger = RequestMerger(lambda *request: self._run(*request, None), rows_together)
+            self._merged = merger.run
         self._session = v1.Session(graph=tf.Graph())
         with self._session.graph.as_default():
             loaded = v1.saved_model.load(self._session, ["serve"], version)
@@ -46,6 +53,12 @@ class Model:
             raise tf.errors.InvalidArgumentError(
                 None, None, f"inputs {sorted(inputs)} instead of {sorted(signature.inputs)}"
             )
+        if self._merged:
+            return self._merged(name, inputs)
+        return self._run(name, inputs, seconds)
+
+    def _run(self, name, inputs, seconds):
+        signature = self.signatures[name]
         milliseconds = 0 if seconds is None else max(1, int(1000 * seconds))
         try:
             return self._session.run(
@@ -132,8 +145,8 @@ def handler(model):
     return Handler
 
 
-def main(version):
-    model = Model(version)
+def main(version, rows_together=None):
+    model = Model(version, None if rows_together is None else int(rows_together))
     sizes = [
         ("grpc.max_send_message_length", _LARGEST_MESSAGE),
         ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
@@ -151,4 +164,4 @@ def main(version):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
