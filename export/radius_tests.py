@@ -1,4 +1,5 @@
 from collections.abc import Collection
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +11,8 @@ from lsrs_tf.statistics import confidence
 from lsrs_tf.statistics.sequential import SequentialTest, sequential_test
 
 _LEVELS = 64
+# Rows that share a pass: each request of samples has a cost of its own.
+_TOGETHER = 8
 # Radii that people ask for.
 _CUSTOMARY = 0.25
 
@@ -38,69 +41,162 @@ class RadiusTests:
         self.radii = _ladder(certifier, radii)
         tests = [self._test(radius) for radius in self.radii]
         self._looks = tests[0].looks
-        self._certify_from = np.stack([test.certify_from for test in tests])
-        self._give_up_to = np.stack([test.give_up_to for test in tests])
+        self._boundaries = [
+            np.stack([test.certify_from for test in tests]),
+            np.stack([test.give_up_to for test in tests]),
+        ]
 
     def _test(self, radius: float) -> SequentialTest:
         p0 = self._classifier.radius_scale.probability_needed(radius)
         return sequential_test(p0, self._certifier.settings.n, self._certifier.settings.alpha)
 
+    def prepared(self, image: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns what `settle` needs of one image: its latent, and its streams uint64 [2, 3]."""
+        purposes = (random_streams.SELECTION, random_streams.ESTIMATION)
+        streams = [random_streams.stream(seed, image, purpose) for purpose in purposes]
+        return self._classifier.encode_in_graph(image), tf.stack(streams)
+
+    def unprepared(self) -> tuple[NDArray[np.float32], NDArray[np.uint64]]:
+        """Returns what stands for an image that is not tested."""
+        return np.zeros(self._classifier.latent_shape, np.float32), np.zeros([2, 3], np.uint64)
+
+    def levels(self, radii: tf.Tensor) -> tf.Tensor:
+        """Returns the places in the ladder of radii float32 [rows], each at most the last one."""
+        return tf.searchsorted(self.radii, tf.cast(radii, tf.float64))
+
     def settle(
-        self, image: tf.Tensor, latent: tf.Tensor, seed: tf.Tensor, radius: tf.Tensor
+        self, latents: tf.Tensor, streams: tf.Tensor, levels: tf.Tensor, valid: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Tests whether the label of one image is certain up to a radius.
+        """Tests whether the labels of several images are certain up to radii.
+
+        Passes of the head are shared by up to `_TOGETHER` rows: each gets an equal part of the
+        places, first for the samples that select its label, then for those of its test. A row that
+        is decided leaves its places to others. What a row is answered does not depend on them.
 
         Args:
-            image: float32 tensor; its content names the random stream.
-            latent: float32 tensor, the image's latent.
-            seed: int64 scalar tensor.
-            radius: float32 scalar tensor, at least 0 and at most the last of the ladder.
+            latents: float32 tensor [rows, *latent shape], see `prepared`.
+            streams: uint64 tensor [rows, 2, 3], of the selection and of the estimation.
+            levels: int32 tensor [rows], of `levels`.
+            valid: bool tensor [rows], which are tested.
 
         Returns:
-            (robust bool, label int64, samples int32), scalar tensors; the label is that of the
-            selection, robust or not.
+            (robust bool, label int64, samples int32), tensors [rows]; the label is that of the
+            selection, robust or not, and any where `valid` is False, with 0 samples.
         """
-        level = tf.searchsorted(self.radii, [tf.cast(radius, tf.float64)])[0]
-        certify_from = tf.gather(tf.constant(self._certify_from), level)
-        give_up_to = tf.gather(tf.constant(self._give_up_to), level)
-        looks = tf.constant(self._looks)
-        n0, chunk = self._certifier.settings.n0, self._classifier.batch_size
-        graph = self._classifier.graph
-        selection = graph.sample_counts(image, latent, seed, random_streams.SELECTION, n0)
-        label = tf.argmax(selection)
-        stream = random_streams.stream(seed, image, random_streams.ESTIMATION)
-        n = tf.constant(self._certifier.settings.n, tf.int64)
-
-        def one_chunk(taken, hits, _decided, _robust):
-            votes = graph.pass_votes(latent, stream, taken, n)
-            hits_before = tf.cumsum(tf.cast(tf.gather(votes, label, axis=1), tf.int64))
-            places = tf.clip_by_value(looks - taken - 1, 0, chunk - 1)
-            hits_at_looks = hits + tf.gather(hits_before, places)
-            seen = (looks > taken) & (looks <= taken + chunk)
-            certified = seen & (hits_at_looks >= certify_from)
-            ended = certified | (seen & ((hits_at_looks <= give_up_to) | (looks == n)))
-            # Only the first look that ends the test counts.
-            first = tf.argmax(ended)
-            over = tf.reduce_any(ended)
-            return (
-                tf.where(over, looks[first], taken + chunk),
-                hits + hits_before[-1],
-                over,
-                over & certified[first],
-            )
-
-        samples, _, _, robust = tf.while_loop(
-            lambda _taken, _hits, decided, _robust: ~decided,
-            one_chunk,
-            (
-                tf.zeros([], tf.int64),
-                tf.zeros([], tf.int64),
-                tf.constant(False),
-                tf.constant(False),
-            ),
-            parallel_iterations=1,
+        tables = [tf.gather(tf.constant(table), levels) for table in self._boundaries]
+        rows = tf.shape(levels)[0]
+        start = _Progress(
+            places=tf.zeros([rows], tf.int64),
+            selection=tf.zeros([rows, self._classifier.num_classes], tf.int64),
+            hits=tf.zeros([rows], tf.int64),
+            samples=tf.zeros([rows], tf.int64),
+            undecided=valid,
+            robust=tf.zeros([rows], tf.bool),
         )
-        return robust, label, tf.cast(samples + n0, tf.int32)
+        ended = tf.while_loop(
+            lambda progress: tf.reduce_any(progress.undecided),
+            lambda progress: (self._advanced(progress, latents, streams, tables),),
+            (start,),
+            parallel_iterations=1,
+        )[0]
+        label = tf.argmax(ended.selection, axis=1)
+        return ended.robust, label, tf.cast(ended.samples, tf.int32)
+
+    def _advanced(self, progress, latents, streams, tables):
+        """Returns the progress after one more pass of the head."""
+        n0, n = self._certifier.settings.n0, self._certifier.settings.n
+        counts = _shares(progress.undecided, n0 + n - progress.places, self._classifier.batch_size)
+        selecting = tf.clip_by_value(n0 - progress.places, 0, counts)
+        taken = tf.maximum(progress.places - n0, 0)
+        # Two requests of each row: samples that select, and samples that estimate.
+        firsts = tf.stack([tf.minimum(progress.places, n0), taken], axis=1)
+        votes, owners = self._votes(
+            latents, streams, firsts, tf.stack([selecting, counts - selecting], axis=1)
+        )
+        rows, estimates = owners // 2, owners % 2 == 1
+        chosen = tf.cast(votes & ~estimates[:, tf.newaxis], tf.int64)
+        selection = progress.selection + tf.math.unsorted_segment_sum(
+            chosen, rows, tf.shape(counts)[0]
+        )
+        # Final where there are estimates: selecting comes before.
+        label = tf.gather(tf.argmax(selection, axis=1), rows)
+        hits = estimates & tf.gather(votes, label, axis=1, batch_dims=1)
+        # Hits before each place of the pass.
+        before = tf.concat([[0], tf.cumsum(tf.cast(hits, tf.int64))], axis=0)
+        begin = tf.cumsum(counts, exclusive=True) + selecting
+        size = counts - selecting
+        looks = tf.constant(self._looks)
+        places = tf.clip_by_value(looks - taken[:, tf.newaxis], 0, size[:, tf.newaxis])
+        earlier = progress.hits - tf.gather(before, begin)
+        hits_at_looks = earlier[:, tf.newaxis] + tf.gather(before, begin[:, tf.newaxis] + places)
+        seen = (looks > taken[:, tf.newaxis]) & (looks <= (taken + size)[:, tf.newaxis])
+        certify_from, give_up_to = tables
+        certified = seen & (hits_at_looks >= certify_from)
+        ended = certified | (seen & ((hits_at_looks <= give_up_to) | (looks == n)))
+        # Only the first look that ends the test counts.
+        first, over = tf.argmax(ended, axis=1), tf.reduce_any(ended, axis=1)
+        return _Progress(
+            places=progress.places + counts,
+            selection=selection,
+            hits=earlier + tf.gather(before, begin + size),
+            samples=tf.where(over, n0 + tf.gather(looks, first), progress.samples),
+            undecided=progress.undecided & ~over,
+            robust=tf.where(
+                over, tf.gather(certified, first, axis=1, batch_dims=1), progress.robust
+            ),
+        )
+
+    def _votes(self, latents, streams, firsts, counts):
+        """Returns the votes of requests [rows, 2], and the number of the request of each."""
+        wanted = tf.where(tf.reshape(counts, [-1]) > 0)[:, 0]
+        votes, owners = self._classifier.graph.packed_votes(
+            tf.gather(latents, wanted // 2),
+            tf.gather(tf.reshape(streams, [-1, 3]), wanted),
+            tf.gather(tf.reshape(firsts, [-1]), wanted),
+            tf.gather(tf.reshape(counts, [-1]), wanted),
+        )
+        return votes, tf.gather(wanted, owners)
+
+
+class _Progress(NamedTuple):
+    """How far the tests of rows are, each a tensor with a leading dimension of rows.
+
+    Attributes:
+        places: int64 [rows], samples so far, of the selection and after it of the estimation.
+        selection: int64 [rows, classes], votes of the selection.
+        hits: int64 [rows], estimation samples for the label.
+        samples: int64 [rows], those of a test that has ended, or 0.
+        undecided: bool [rows].
+        robust: bool [rows].
+    """
+
+    places: tf.Tensor
+    selection: tf.Tensor
+    hits: tf.Tensor
+    samples: tf.Tensor
+    undecided: tf.Tensor
+    robust: tf.Tensor
+
+
+def _shares(undecided: tf.Tensor, missing: tf.Tensor, size: int) -> tf.Tensor:
+    """Returns how many places of a pass each row gets.
+
+    Args:
+        undecided: bool tensor [rows].
+        missing: int64 tensor [rows], the most that a row can use.
+        size: int, places of a pass.
+
+    Returns:
+        int64 tensor [rows], equal parts for the first `_TOGETHER` rows that are undecided.
+    """
+    number = tf.cumsum(tf.cast(undecided, tf.int64), exclusive=True)
+    together = min(_TOGETHER, size)
+    active = undecided & (number < together)
+    rows = tf.maximum(tf.reduce_sum(tf.cast(active, tf.int64)), 1)
+    # What does not divide goes to the first rows.
+    even = size // rows
+    share = even + tf.cast(number < size - rows * even, tf.int64)
+    return tf.where(active, tf.minimum(share, missing), 0)
 
 
 def _ladder(certifier: Certifier, radii: Collection[float]) -> NDArray[np.float64]:

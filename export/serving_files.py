@@ -5,8 +5,9 @@ import string
 
 from lsrs_tf.files import written_whole
 
-# Rows that are sampled are computed one after the other: merging requests saves little, and many
-# rows in one batch share one deadline. For margins, rows go in groups of four, and it saves more.
+# Rows of certify_at share the passes of the head, and rows of certify_margin go in groups of four:
+# merging their requests saves time. For other rows that are sampled it saves little, and many rows
+# in one batch share one deadline.
 # A request of more rows than the first number is refused by the server.
 _BATCHING = """\
 max_batch_size { value: 256 }

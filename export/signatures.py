@@ -2,7 +2,7 @@
 
 They hold TensorFlow operations only, and no XLA unless the classifier was made with it, because a
 stock server refuses it. Every input and output has a leading batch dimension, so that a server can
-merge requests; every row is computed by itself, so that merging changes nothing.
+merge requests; no row depends on the others, so that merging changes nothing.
 
 A row that cannot be certified (a pixel that is not in [0, 1], an n above the limit, ...) is
 answered by an abstention with `samples` 0, and leaves its neighbours alone. Tensors of a wrong
@@ -139,11 +139,7 @@ class Signatures:
         return {"label": label, "votes": self._per_class(votes)}
 
     def certify(self, images: tf.Tensor) -> Answer:
-        """Certifies images with the n0, n and alpha of the export, and noise that is fresh.
-
-        Returns:
-            as `certify_with`.
-        """
+        """Answers as `certify_with`, by the n0, n and alpha of the export and fresh noise."""
         return self._certificates(self._certify_one, images, [_fresh_seeds(images)])
 
     def certify_with(
@@ -181,24 +177,20 @@ class Signatures:
             dict of `robust` bool [batch]; `label` int64 [batch], -1 where it is not robust;
             `samples` int32 [batch], 0 where the row was refused.
         """
+        return self.certify_at_with(images, _fresh_seeds(images), radius)
+
+    def certify_at_with(self, images: tf.Tensor, seed: tf.Tensor, radius: tf.Tensor) -> Answer:
+        """Answers `certify_at` with given seeds, int64 tensor [batch]; rows share passes."""
         # Comparisons with NaN are false.
         valid = (radius >= 0) & (radius <= confidence.float32_below(self.radii[-1]))
-        robust, label, samples = self._each_row(
-            self.certify_one_at,
-            images,
-            [_fresh_seeds(images), radius],
-            (np.bool_(False), np.int64(-1), np.int32(0)),
-            valid,
+        valid = self._valid_rows(images, [seed, radius], valid)
+        tests = self._radius_tests
+        latents, streams = self._each_valid_row(
+            tests.prepared, images, [seed], tests.unprepared(), valid
         )
-        return {"robust": robust, "label": label, "samples": samples}
-
-    def certify_one_at(
-        self, image: tf.Tensor, seed: tf.Tensor, radius: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns (robust, label, samples) of one image at one radius; see `certify_at`."""
-        latent = self._classifier.encode_in_graph(image)
-        robust, label, samples = self._radius_tests.settle(image, latent, seed, radius)
-        return robust, tf.where(robust, label, -1), samples
+        levels = tests.levels(tf.where(valid, radius, 0.0))
+        robust, label, samples = tests.settle(latents, streams, levels, valid)
+        return {"robust": robust, "label": tf.where(robust, label, -1), "samples": samples}
 
     def _certificates(self, one_row, images, others, valid: tf.Tensor | bool = True) -> Answer:
         nothing = np.float32(0)
@@ -215,7 +207,7 @@ class Signatures:
         }
 
     def _each_row(self, one_row, images, others, refused, valid: tf.Tensor | bool = True):
-        """Applies a function to every row, one after the other.
+        """Applies a function to valid rows, one after the other.
 
         Args:
             one_row: function of (image, *others) that returns a tuple of tensors.
@@ -224,6 +216,11 @@ class Signatures:
             refused: tuple of arrays, the answer to rows with a bad pixel and those not valid.
             valid: bool tensor [batch], or True.
         """
+        valid = self._valid_rows(images, others, valid)
+        return self._each_valid_row(one_row, images, others, refused, valid)
+
+    def _valid_rows(self, images, others, valid: tf.Tensor | bool) -> tf.Tensor:
+        """Returns which rows are valid and have no bad pixel; raises unless all are as many."""
         images = self._of_right_shape(images)
         lengths = [
             tf.debugging.assert_equal(
@@ -235,13 +232,17 @@ class Signatures:
         ]
         with tf.control_dependencies(lengths):
             # Comparisons with NaN are false.
-            valid &= tf.reduce_all((images >= 0) & (images <= 1), axis=[1, 2, 3])
+            return valid & tf.reduce_all((images >= 0) & (images <= 1), axis=[1, 2, 3])
+
+    def _each_valid_row(self, one_row, images, others, refused, valid: tf.Tensor):
         return tf.map_fn(
             lambda row: tf.cond(
                 row[0], lambda: one_row(*row[1:]), lambda: tuple(map(tf.constant, refused))
             ),
-            (valid, images, *others),
-            fn_output_signature=tuple(tf.as_dtype(value.dtype) for value in refused),
+            (valid, self._of_right_shape(images), *others),
+            fn_output_signature=tuple(
+                tf.TensorSpec(np.shape(value), value.dtype) for value in refused
+            ),
             parallel_iterations=1,
         )
 

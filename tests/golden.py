@@ -84,13 +84,13 @@ def _exported(model, images):
         tf.fill([rows], 300),
         tf.fill([rows], tf.constant(0.01, tf.float64)),
     )
-    tests = [
-        signatures.certify_one_at(tf.constant(image), tf.constant(3, tf.int64), tf.constant(0.1))
-        for image in images
-    ]
+    tested = signatures.certify_at_with(
+        tf.constant(images), tf.fill([rows], tf.constant(3, tf.int64)), tf.fill([rows], 0.1)
+    )
+    tests = zip(*(tested[name].numpy() for name in ("robust", "label", "samples")), strict=True)
     return {
         "certify_with": {name: value.numpy().tolist() for name, value in answer.items()},
-        "certify_at": [[value.numpy().item() for value in test] for test in tests],
+        "certify_at": [[value.item() for value in test] for test in tests],
         "encode": signatures.encode(tf.constant(images))["latents"].numpy().ravel().tolist()[:8],
     }
 

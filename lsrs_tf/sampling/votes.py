@@ -100,6 +100,22 @@ class VoteGraph:
             int64 tensor [requests, classes].
         """
         firsts, counts = self._requests_of_replica(firsts, counts, replica)
+        votes, owners = self.packed_votes(latents, streams, firsts, counts)
+        return tf.math.unsorted_segment_sum(tf.cast(votes, tf.int64), owners, tf.shape(counts)[0])
+
+    def packed_votes(self, latents, streams, firsts, counts):
+        """Returns the votes of samples of several latents in one pass, of one replica.
+
+        Args:
+            latents: float32 tensor [requests, *latent shape].
+            streams: uint64 tensor [requests, 3], see `random_streams.stream`.
+            firsts: int64 tensor [requests], number of the first sample of each request.
+            counts: int64 tensor [requests], how many of each, `batch_size` together at most.
+
+        Returns:
+            (votes, bool tensor [samples, classes], sample after sample and request after request;
+            the request of each sample, int32 tensor [samples]).
+        """
         shape = latents.shape[1:]
         owners = tf.repeat(tf.range(tf.shape(counts)[0]), counts)
         drawn, usable = random_streams.packed(self._noise.draw, streams, firsts, counts, shape)
@@ -107,8 +123,7 @@ class VoteGraph:
         used = tf.shape(noisy)[0]
         padding = [[0, self._batch_size - used], *[[0, 0]] * shape.rank]
         rows = tf.ensure_shape(tf.pad(noisy, padding), [self._batch_size, *shape])
-        votes = self.head_votes(rows)[:used] & usable[:, tf.newaxis]
-        return tf.math.unsorted_segment_sum(tf.cast(votes, tf.int64), owners, tf.shape(counts)[0])
+        return self.head_votes(rows)[:used] & usable[:, tf.newaxis], owners
 
     def shared_counts(self, latents, seed, purpose, samples, replica=0):
         """Counts the votes of noisy copies of several latents that share their noise.

@@ -16,16 +16,13 @@ def test_is_the_engines_sequential_test(model, images, signatures, radius):
         engine = Certifier(
             model, method="sequential", target_radii=level, **SETTINGS, seed=seed, jit_compile=False
         )
-        for image in images:
-            certificate = engine.certify(image)
+        for certificate in engine.certify_each(images):
             expected.append((certificate.label, certificate.samples))
-            robust, label, samples = signatures.certify_one_at(
-                tf.constant(image),
-                tf.constant(seed, tf.int64),
-                tf.constant(radius, tf.float32),
-            )
-            assert bool(robust) == (label >= 0)
-            found.append((int(label), int(samples)))
+        answer = signatures.certify_at_with(
+            tf.constant(images), tf.fill([5], np.int64(seed)), tf.fill([5], np.float32(radius))
+        )
+        np.testing.assert_array_equal(answer["robust"], answer["label"].numpy() >= 0)
+        found += zip(answer["label"].numpy(), answer["samples"].numpy(), strict=True)
     assert found == expected
 
 
