@@ -25,6 +25,7 @@ COMMANDS = (
     "report",
     "tables",
     "export",
+    "request",
 )
 PAGE = pathlib.Path(__file__).parent / "reference" / "commands.md"
 

@@ -10,10 +10,13 @@ The SavedModel has these signatures; every input and output has a leading batch 
     predict_clean     images -> label, logits
     encode            images -> latents
     classify          latents -> logits
+    certify_bytes     image_bytes -> as certify; and so on for all but encode and classify
+    decode            image_bytes -> images
 
-Images are float32 with pixels in [0, 1]. A label of -1 is an abstention. Radii are in the L2 norm,
-in units of pixels, rounded down. A model that was trained with --sigma=0 has certify_margin (also
-serving_default) and predict_clean only.
+Images are float32 with pixels in [0, 1]; image_bytes are JPEG, PNG or BMP files of the size of the
+input, or of any with --resize. A label of -1 is an abstention. Radii are in the L2 norm, in units
+of pixels, rounded down. A model that was trained with --sigma=0 has certify_margin (also
+serving_default) and predict_clean only, and those of files.
 
     python -m experiments.export --run_dir=runs/digits_ls --output_dir=served/digits
 """

@@ -80,17 +80,27 @@ class Client:
         self._transport.close()
 
     @classmethod
-    def over_rest(cls, url: str, model: str, timeout: float = 60.0) -> Self:
-        """Returns a client of the REST interface at a URL such as 'http://localhost:8501'."""
-        return cls(RestTransport(url, model), timeout)
+    def over_rest(
+        cls, url: str, model: str, timeout: float = 60.0, version: int | None = None
+    ) -> Self:
+        """Returns a client of the REST interface at a URL such as 'http://localhost:8501'.
+
+        It asks one version, or the one that the server chooses.
+        """
+        return cls(RestTransport(url, model, version), timeout)
 
     @classmethod
-    def over_grpc(cls, target: str, model: str, timeout: float = 60.0) -> Self:
-        """Returns a client of the gRPC interface at a target such as 'localhost:8500'."""
+    def over_grpc(
+        cls, target: str, model: str, timeout: float = 60.0, version: int | None = None
+    ) -> Self:
+        """Returns a client of the gRPC interface at a target such as 'localhost:8500'.
+
+        It asks one version, or the one that the server chooses.
+        """
         # Imports TensorFlow, which REST does without.
         from export.grpc_transport import GrpcTransport
 
-        return cls(GrpcTransport(target, model), timeout)
+        return cls(GrpcTransport(target, model, version), timeout)
 
     def predict_smoothed(self, images: Images) -> Predictions:
         """Returns the `Predictions` of images."""

@@ -19,12 +19,13 @@ class GrpcTransport:
     Args:
         target: str, such as 'localhost:8500'.
         model: str, the model's name on the server.
+        version: int, or None for the one that the server chooses.
     """
 
-    def __init__(self, target: str, model: str) -> None:
+    def __init__(self, target: str, model: str, version: int | None = None) -> None:
         if "://" in target:
             raise ValueError(f"The address must be like 'localhost:8500'. Received: {target!r}")
-        self._model = model
+        self._model, self._version = model, version
         self._channel = grpc.insecure_channel(
             target,
             options=[
@@ -51,6 +52,8 @@ class GrpcTransport:
             ServingError: if there is no answer.
         """
         request = predict_request(signature, inputs, self._model)
+        if self._version is not None:
+            request.model_spec.version.value = self._version
         try:
             response = self._service.Predict(request, timeout=timeout)
         except grpc.RpcError as error:

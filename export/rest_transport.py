@@ -25,12 +25,14 @@ class RestTransport:
     Args:
         url: str, such as 'http://localhost:8501'.
         model: str, the model's name on the server.
+        version: int, or None for the one that the server chooses.
     """
 
-    def __init__(self, url: str, model: str) -> None:
+    def __init__(self, url: str, model: str, version: int | None = None) -> None:
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"The address must be like 'http://localhost:8501'. Received: {url!r}")
-        self._url = f"{url.rstrip('/')}/v1/models/{model}:predict"
+        chosen = "" if version is None else f"/versions/{version}"
+        self._url = f"{url.rstrip('/')}/v1/models/{model}{chosen}:predict"
 
     def predict(
         self, signature: str, inputs: Mapping[str, NDArray[Any]], timeout: float

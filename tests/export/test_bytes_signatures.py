@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import lsrs_tf
 from export.client import Client
+from export.comparison import compare
 from export.model_card import read_model_card
 from export.saved_model import export_margin_model
 from export.saved_model_file import read_functions, read_signatures
@@ -148,6 +149,12 @@ def test_the_client_sends_files(client, model):
     for wrong in ([], ["cat.png"]):
         with pytest.raises(ValueError, match="list of bytes|floating point"):
             client.decode(wrong)
+
+
+def test_versions_are_compared_with_the_same_noise(client):
+    found = compare(client, client, [*FILES, CUT], seed=1, n=500, alpha=0.01).summary()
+    assert found["images"] == found["equal in every bit"] == 6
+    assert found["certified with another label"] == found["largest change of votes"] == 0
 
 
 def test_rows_are_answered_over_rest(ports, session):
