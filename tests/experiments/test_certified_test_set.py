@@ -1,5 +1,4 @@
 import dataclasses
-import multiprocessing
 import time
 
 import keras
@@ -20,6 +19,7 @@ from lsrs_tf import layers, models
 from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.evaluation import multiply_adds
 from lsrs_tf.records import reading
+from tests.commands import CONTEXT
 
 
 def test_images_are_spread_evenly():
@@ -187,14 +187,11 @@ def _certify_saved(model_path, path):
 
 @pytest.mark.slow
 def test_ten_kills_change_nothing(tmp_path):
-    # Its processes have TensorFlow imported when they begin.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["experiments.certified_test_set", "lsrs_tf.models"])
     models.convnet(width=8).save(tmp_path / "model.keras")
     whole, killed = tmp_path / "whole.tsv", tmp_path / "killed.tsv"
 
     def start(path):
-        process = context.Process(target=_certify_saved, args=(tmp_path / "model.keras", path))
+        process = CONTEXT.Process(target=_certify_saved, args=(tmp_path / "model.keras", path))
         process.start()
         return process
 

@@ -1,9 +1,7 @@
-import subprocess
-import sys
-
 import pytest
 
 from experiments.command_line import with_packaged_flag_files
+from tests.commands import run_command
 
 
 def test_bare_name_is_looked_up_among_the_packaged_files(tmp_path, monkeypatch):
@@ -39,13 +37,7 @@ def test_missing_file_is_named_with_those_that_exist(tmp_path, monkeypatch):
     ],
 )
 def test_errors_are_one_line_without_a_traceback(tmp_path, module, arguments, message):
-    ended = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = run_command(module, *arguments, cwd=tmp_path)
     assert ended.returncode == 1
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -1,11 +1,11 @@
 import subprocess
-import sys
 
 import pytest
 
 from experiments.run_directory import RunDirectory
 from lsrs_tf import models
 from lsrs_tf.records import reading
+from tests.commands import run_command
 
 
 @pytest.mark.slow
@@ -15,7 +15,7 @@ def test_shards_are_merged_and_recertified_by_the_commands_of_the_readme(tmp_pat
     models.convnet(width=4).save(run.model)
 
     def command(module, *arguments):
-        subprocess.run([sys.executable, "-m", f"experiments.{module}", *arguments], check=True)
+        run_command(f"experiments.{module}", *arguments).check_returncode()
 
     images = [f"--run_dir={run.path}", "--num_images=5"]
     for shard in ("1/2", "2/2"):

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from experiments.run_export import about_run, about_versions_before
 from export.saved_model_file import read_signatures
 from lsrs_tf import models
 from lsrs_tf.certification.certifier import Certifier
+from tests.commands import run_command
 from tests.export.conftest import margin_model
 
 
@@ -72,8 +71,7 @@ def test_a_model_without_noise_is_exported_with_margins_alone(run):
     model.save(run.model)
 
     def export(*flags):
-        command = [sys.executable, "-m", "experiments.export", f"--run_dir={run.path}", *flags]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        return run_command("experiments.export", f"--run_dir={run.path}", *flags)
 
     refused = export("--n=500", "--max_n=500")
     assert "Leave out --n, --max_n, or give a --sigma above 0." in refused.stderr

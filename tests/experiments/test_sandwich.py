@@ -1,11 +1,9 @@
-import subprocess
-import sys
-
 import pytest
 
 from experiments.report_writer import alarms_of, write_report
 from lsrs_tf.records.attacks import AttackJournal, AttackRecord
 from tests.certification_files import file
+from tests.commands import run_command
 
 SETTINGS = {
     "data": "digits",
@@ -52,8 +50,7 @@ def test_attacks_inside_certificates_end_the_command_with_status_3(run, tmp_path
     _attacks(run / "attacked.tsv", [(0, 1, -1, 0.2, 0.6), (1, 1, 2, 0.3, 0.3), (3, 1, 2, 0.1, 0.1)])
     (alarm,) = alarms_of([run])
     assert "images 1, 3" in alarm
-    command = [sys.executable, "-m", "experiments.report", str(run), f"--output_dir={tmp_path}/r"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    ended = run_command("experiments.report", str(run), f"--output_dir={tmp_path}/r")
     assert ended.returncode == 3
     assert "ALARM: 2 of 3" in ended.stderr
     assert "ALARM: 2 of 3" in (tmp_path / "r" / "report.md").read_text()

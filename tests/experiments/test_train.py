@@ -7,17 +7,13 @@ import time
 
 import pytest
 
-COMMAND = [sys.executable, "-m", "experiments.train", "--flagfile=digits_ls.flags"]
+from tests.commands import run_command
+
+COMMAND = ["experiments.train", "--flagfile=digits_ls.flags"]
 
 
 def _train(directory, *arguments):
-    return subprocess.run(
-        [*COMMAND, f"--output_dir={directory}", *arguments],
-        cwd=directory.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_command(*COMMAND, f"--output_dir={directory}", *arguments, cwd=directory.parent)
 
 
 @pytest.mark.slow
@@ -54,7 +50,7 @@ def test_killed_training_resumes_after_its_last_epoch(tmp_path):
     run = tmp_path / "run"
     arguments = ["--epochs=12", "--nocertify", "--noreport", "--noexport"]
     process = subprocess.Popen(
-        [*COMMAND, f"--output_dir={run}", *arguments],
+        [sys.executable, "-m", *COMMAND, f"--output_dir={run}", *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
