@@ -27,7 +27,6 @@ class SampledImage(Generic[Key]):
     Attributes:
         image: float32 tensor.
         latent: float32 tensor, its latent.
-        stream: uint64 tensor [3], the random stream of the present stage.
         purpose: the present stage, see `random_streams`.
         decision: the `Decision`.
         certificate: the `SmoothedCertificate`, None as long as it is unknown.
@@ -53,6 +52,16 @@ class SampledImage(Generic[Key]):
         self._enter_stage()
         self.seconds = time.perf_counter() - start
 
+    @property
+    def stream(self) -> tf.Tensor:
+        """The random stream of the present stage, a uint64 tensor [3].
+
+        It is made when a pass asks for it: long stages, whose counts come from one call, do not.
+        """
+        if self._stream is None:
+            self._stream = random_stream(self._seed, self.image, self.purpose)
+        return self._stream
+
     def add(self, counts: NDArray[np.int64], samples: int, seconds: float) -> None:
         """Adds the votes [classes] of so many samples that took these seconds."""
         self.decision.add(counts, samples)
@@ -63,4 +72,4 @@ class SampledImage(Generic[Key]):
     def _enter_stage(self) -> None:
         if self.decision.purpose != self.purpose:
             self.purpose = self.decision.purpose
-            self.stream = random_stream(self._seed, self.image, self.purpose)
+            self._stream: tf.Tensor | None = None
