@@ -41,10 +41,12 @@ def sum_over_replicas(strategy, count):
         count: function of (*tensors, replica) that returns a tensor; replica is 0 if left out.
 
     Returns:
-        Function of the tensors; `count` itself where there is one replica.
+        Function of the tensors.
     """
     if strategy.num_replicas_in_sync == 1:
-        return count
+        # Not `count` itself: for a concrete function its replica is an argument that every call
+        # lacks, which TensorFlow finds out by way of an error that prints all tensors.
+        return lambda *tensors: count(*tensors)
 
     def on_one(*tensors):
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
