@@ -125,6 +125,17 @@ def _shape_message(shape, rows):
     )
 
 
+def same_but_for_rounding(head, expected, found):
+    """Returns whether logits are equal but for how a head rounds in other graphs and places.
+
+    Args:
+        head: Keras layer or model.
+        expected: float array [rows, classes].
+        found: float array of the same shape.
+    """
+    return _alike(expected, found, _tolerance(head))
+
+
 def _tolerance(head):
     """Returns by how much logits may differ in another place, in their standard deviations."""
     if is_half(head):
