@@ -1,0 +1,192 @@
+"""Machine-hours of large certifications, predicted from multiply-adds and measured rates.
+
+    python -m experiments.benchmarks.cost runs/cifar_is/certified.tsv runs/cifar_ls/certified.tsv
+
+The model: an image takes the encoder once and the head for every sample,
+
+    seconds = encoder / encoder rate + samples * head / head rate,
+
+encoder and head in multiply-adds, and images are independent, so that machines divide them. The
+rates of this machine are measured on a ResNet18 (9/18) for 32 x 32 pixels; those of heads on other
+machines are given by `--machines`, and the encoder's is taken to be the same there. The first table
+compares the model with the times in certification files, made on this machine while it did nothing
+else; the second has the hours of CIFAR-10 and ImageNet. Reading of images, proof of bounds and
+compilation, some minutes for each process, are not in it.
+"""
+
+import dataclasses
+
+import numpy as np
+from absl import flags
+
+from experiments import command_line
+from experiments.benchmarks import benchmark_flags
+from experiments.benchmarks.certification import resnet_of_dtype, sampler
+from experiments.benchmarks.measuring import interleaved_medians
+from lsrs_tf import models
+from lsrs_tf.evaluation import markdown_table, multiply_adds
+from lsrs_tf.records.summary import UNKNOWN, read_run
+from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
+
+# On one NVIDIA H100, passes of 4,096 samples compiled by XLA, and of 1,024 in TF32, see
+# `docs/how-to/certify.md`: multiply-adds a second of heads.
+_MACHINES = ["H100:18.5e12", "H100 TF32:46.7e12"]
+
+flags.DEFINE_list(
+    "machines", _MACHINES, "Names and multiply-adds a second of heads, such as 'my GPU:1e13'."
+)
+flags.DEFINE_integer("workers", 64, "Workers like this machine, for one column.", lower_bound=1)
+flags.DEFINE_integer("fixed_samples", 100_100, "Samples of the fixed method.", lower_bound=1)
+flags.DEFINE_float(
+    "sequential_samples",
+    2_000,
+    "Mean samples of an image by the sequential method; see experiments.benchmarks.samples.",
+    lower_bound=1,
+)
+flags.DEFINE_integer("cost_width", 64, "Width of the ResNet18.", lower_bound=2)
+flags.DEFINE_integer("cost_samples", 1_024, "Noisy samples in one call.", lower_bound=16)
+flags.DEFINE_boolean("imagenet", True, "Build the networks for ImageNet as well (half a minute).")
+flags.adopt_module_key_flags(benchmark_flags)
+flags.adopt_module_key_flags(command_line)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rates:
+    """Multiply-adds a second of a machine.
+
+    Attributes:
+        encoder: float, of the frozen encoder, in float64.
+        head: float, of passes of the head with their noise.
+    """
+
+    encoder: float
+    head: float
+
+    def seconds(self, once, sample, samples):
+        """Returns the predicted seconds of an image.
+
+        Args:
+            once: int, multiply-adds of the encoder.
+            sample: int, multiply-adds of the head for one sample.
+            samples: float, samples of the image.
+        """
+        return once / self.encoder + samples * sample / self.head
+
+
+def measured_rates(width, samples, rounds):
+    """Returns the `Rates` of this machine, from a ResNet18 at 9 of 18 layers."""
+    model = resnet_of_dtype(9, width, "float32")
+    classifier = SmoothedClassifier(model, batch_size=256)
+    image = np.random.default_rng(0).uniform(size=(32, 32, 3)).astype(np.float32)
+    medians = interleaved_medians(
+        {
+            "encoder": lambda: classifier.encode(image),
+            "head": sampler(classifier, image, samples),
+        },
+        rounds,
+    )
+    return Rates(
+        multiply_adds(model.encoder) / medians["encoder"],
+        samples * multiply_adds(model.head) / medians["head"],
+    )
+
+
+def file_rows(paths, rates):
+    """Returns rows of a table: seconds of an image as predicted, and in certification files.
+
+    Args:
+        paths: list of certification files or folders of runs, with their multiply-adds.
+        rates: `Rates` of the machine that certified them.
+    """
+    rows = []
+    for path in paths:
+        run = read_run(path)
+        once, sample = run.setting("multiply_adds_per_image"), run.multiply_adds_per_sample
+        if UNKNOWN in (once, run.setting("multiply_adds_per_sample")) or run.samples is None:
+            raise ValueError(
+                f"{path} does not tell multiply-adds and samples, which files of earlier versions "
+                "and of margins lack. Give files of experiments.certify with samples."
+            )
+        predicted = rates.seconds(int(once), sample, float(run.samples.mean()))
+        # Medians, since the first image warms up and others may meet a busy machine.
+        each = np.array([record.seconds / record.value("samples") for record in run.records])
+        found = float(np.median(each)) * float(run.samples.mean())
+        rows.append(
+            [run.name, f"{predicted:.3g}", f"{found:.3g}", f"{predicted / found:.2f}"],
+        )
+    return rows
+
+
+def networks(with_imagenet):
+    """Yields (data set, images, defense, multiply-adds of the encoder, of the head)."""
+    kinds = [("CIFAR-10", 10_000, models.resnet18, {0: "IS-RS", 9: "LS-RS 9/18"})]
+    if with_imagenet:
+        depths = {0: "IS-RS", 16: "LS-RS 16/34"}
+        kinds.append(("ImageNet", 50_000, models.wide_resnet34, depths))
+    for name, images, make, depths in kinds:
+        for depth, defense in depths.items():
+            model = make(orthogonal_layers=depth)
+            yield name, images, defense, multiply_adds(model.encoder), multiply_adds(model.head)
+
+
+def plan_rows(found, samples, machines, workers, rates):
+    """Returns rows of a table: hours of whole test sets.
+
+    Args:
+        found: what `networks` yields.
+        samples: dict of method to samples of an image.
+        machines: dict of name to multiply-adds a second.
+        workers: int, machines like this one, for one column.
+        rates: `Rates` of this machine, whose encoder rate all machines are given: it is a lower
+            limit for others.
+    """
+    rows = []
+    for name, images, defense, once, sample in found:
+        for method, count in samples.items():
+            here = images * rates.seconds(once, sample, count) / 3600
+            others = [
+                images * Rates(rates.encoder, head).seconds(once, sample, count) / 3600
+                for head in machines.values()
+            ]
+            hours = [here, here / workers, *others]
+            rows.append([name, defense, method, *(f"{hour:,.3g}" for hour in hours)])
+    return rows
+
+
+def parsed_machines(entries):
+    """Returns dict of name to multiply-adds a second, of texts such as 'my GPU:1e13'."""
+    machines = {}
+    for entry in entries:
+        name, _, rate = entry.rpartition(":")
+        try:
+            machines[name] = float(rate)
+        except ValueError:
+            machines[name] = -1.0
+        if not name or not 0 < machines[name] < float("inf"):
+            raise ValueError(
+                "--machines takes names and multiply-adds a second, such as 'my GPU:1e13'. "
+                f"Received: {entry!r}"
+            )
+    return machines
+
+
+def main(argv):
+    """Measures and prints."""
+    flag = flags.FLAGS
+    machines = parsed_machines(flag.machines)
+    rates = measured_rates(flag.cost_width, flag.cost_samples, flag.rounds)
+    print(
+        f"This machine: {rates.head:.3g} multiply-adds a second of a head, {rates.encoder:.3g} of "
+        "a frozen encoder (float64).\n"
+    )
+    if argv[1:]:
+        heads = ["file", "predicted (s/image)", "measured (s/image)", "predicted / measured"]
+        print(markdown_table(heads, file_rows(argv[1:], rates)), "\n")
+    samples = {"fixed": flag.fixed_samples, "sequential": flag.sequential_samples}
+    heads = ["data set", "network", "method", "hours here", f"{flag.workers} like this", *machines]
+    found = networks(flag.imagenet)
+    print(markdown_table(heads, plan_rows(found, samples, machines, flag.workers, rates)))
+
+
+if __name__ == "__main__":
+    command_line.run(main)
