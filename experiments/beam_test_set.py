@@ -75,6 +75,13 @@ def _collect(folder, file, data):
     """Brings the rows of a folder into a file, after a check of their images."""
     tables = folder.tables()
     new = {record.idx: record for table in tables for record in table.records}
+    for index, record in new.items():
+        # Workers write it in every row; without it only labels would be compared.
+        if record.value("image_fingerprint") is None:
+            raise ValueError(
+                f"A row of image {index} in {folder.path} does not say of which image it is. "
+                "Remove the folder; its images will be certified again."
+            )
     check_images(
         [record for index, record in new.items() if index not in file.done], data, folder.path
     )

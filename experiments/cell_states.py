@@ -82,6 +82,10 @@ def _differences_of_certificates(plan, records, fingerprint, indices):
     """Returns what the first record, which all agree with, and the indices have different."""
     first = records[0]
     expected = {**plan.columns, "data_fingerprint": fingerprint}
+    if "replaced" in first.extra:
+        expected["replaced"] = plan.replaced
+    # Columns of a head that was cast only.
+    expected.setdefault("head_dtype", schema.UNKNOWN)
     found = {
         name: first.extra.get(name, schema.written(name, schema.default(name))) for name in expected
     }

@@ -63,6 +63,18 @@ def table_rows(states):
     return rows
 
 
+def table_text(table, number, states):
+    """Returns the table in Markdown.
+
+    Args:
+        table: `paper_tables.PaperTable`.
+        number: int, that of the table.
+        states: list of `CellState`.
+    """
+    header, *rows = table_rows(states)
+    return f"Table {number} of the LS-RS paper: {table.caption}.\n\n{markdown_table(header, rows)}"
+
+
 def write_table(table, number, states, directory):
     """Writes the table as Markdown and as CSV.
 
@@ -75,10 +87,9 @@ def write_table(table, number, states, directory):
     Returns:
         (text of the table in Markdown, names of the files).
     """
-    header, *rows = table_rows(states)
-    text = f"Table {number} of the LS-RS paper: {table.caption}.\n\n{markdown_table(header, rows)}"
+    text = table_text(table, number, states)
     lines = io.StringIO()
-    csv.writer(lines, lineterminator="\n").writerows([header, *rows])
+    csv.writer(lines, lineterminator="\n").writerows(table_rows(states))
     paths = [directory / f"table{number}{suffix}" for suffix in (".md", ".csv")]
     for path, content in zip(paths, (text, lines.getvalue()), strict=True):
         with written_whole(path) as unfinished:

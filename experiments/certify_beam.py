@@ -17,6 +17,7 @@ from experiments import certified_test_set, checkpoints, command_line, datasets,
 from experiments.fitting import fraction_replaced
 from experiments.run_directory import RunDirectory
 from lsrs_tf import Certifier
+from lsrs_tf.records import schema
 
 flags.DEFINE_string("run_dir", None, "Folder of the training run (its --output_dir).")
 flags.DEFINE_float(
@@ -65,7 +66,8 @@ def main(argv):
             settings.get("head"),
         ),
     )
-    of_data = ("data", "data_fingerprint", "replaced")
+    # What a worker does not know: the data, and what follows from the model.
+    unknown = ("data", "data_fingerprint", "replaced", *schema.COSTS)
     failures = beam_test_set.certify_test_images(
         path,
         columns,
@@ -75,7 +77,7 @@ def main(argv):
         beam.Certify(
             run.model.resolve(),
             sigma=flag.sigma,
-            expected={name: value for name, value in columns.items() if name not in of_data},
+            expected={name: value for name, value in columns.items() if name not in unknown},
             timed=True,
             **certification,
         ),

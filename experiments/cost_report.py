@@ -73,7 +73,7 @@ def plot_costs(runs, radius=RADIUS):
         {name: run.multiply_adds for name, run in runs.items()},
         {
             "average certified radius": _average_radii(runs),
-            f"certified accuracy (%) at radius {radius:g}": _accuracies(runs, radius),
+            f"certified accuracy (%) at radius {radius!r}": _accuracies(runs, radius),
         },
         {name: "" if run.defense == UNKNOWN else run.defense for name, run in runs.items()},
     )
@@ -94,7 +94,7 @@ def cost_rows(runs, radius=RADIUS):
             "multiply_adds_per_certificate",
             "average_certified_radius",
             "on_front_of_radius",
-            f"certified_accuracy_at_{radius:g}",
+            f"certified_accuracy_at_{radius!r}",
             "on_front_of_accuracy",
         ]
     ]

@@ -18,7 +18,7 @@ from absl import flags
 from experiments import cell_plans, command_line, datasets, paper_tables, train
 from experiments.cell_runs import run_cells
 from experiments.cell_states import state_of
-from experiments.cell_table import write_table
+from experiments.cell_table import table_text, write_table
 from experiments.certified_test_set import evenly_spread
 
 flags.DEFINE_enum(
@@ -62,8 +62,12 @@ def main(argv):
         unfinished = {state.plan.number for state in states if not state.finished}
         failed = run_cells([plan for plan in wanted if plan.number in unfinished])
         states = [state_of(plan, fingerprint, indices) for plan in plans]
-    text, files = write_table(table, number, states, pathlib.Path(flag.runs_dir))
-    print(f"\n{text}\nWrote {files}.")
+    if any(state.differences for state in states):
+        # The files stay what they were: they may be of the settings that the cells have.
+        print(f"\n{table_text(table, number, states)}")
+    else:
+        text, files = write_table(table, number, states, pathlib.Path(flag.runs_dir))
+        print(f"\n{text}\nWrote {files}.")
     _finish(states, failed)
 
 

@@ -75,7 +75,8 @@ def _common_columns(tables: Sequence[Table]) -> tuple[str, ...]:
                 f"{', '.join(map(shown, sorted(other)[:3]))}). Give files of shards of one test "
                 "set, certified with the same settings."
             )
-    return most
+    names = {name for table in tables for name in table.header}
+    return (*most, *sorted(names - {*most}))
 
 
 def _check_settings(tables: Iterable[Table]) -> None:

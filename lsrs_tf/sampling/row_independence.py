@@ -184,24 +184,31 @@ def _refuse(expected, found):
 
 
 def _alike(expected, found, tolerance):
-    """Returns whether logits are equal, to a part of their standard deviation over all rows."""
+    """Returns whether logits are equal, to a part of the deviation of each class over all rows."""
     if np.array_equal(expected, found, equal_nan=True):
         return True
     return tolerance > 0 and bool(np.all(_differences(expected, found) <= tolerance))
 
 
 def _differences(expected, found):
-    """Returns the differences of logits in their standard deviations.
+    """Returns the differences of logits in the standard deviations of their classes.
 
     It is infinite where one of two is not finite and the other something else.
     """
+    # Class by class: one that is masked by a large number must not hide what others do.
+    units = np.array([_unit(logits[np.isfinite(logits)]) for logits in expected.T])
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         differences = np.abs(expected - found)
-        finite = expected[np.isfinite(expected)]
-        # Logits that are all alike have no deviation but that of their rounding.
-        unit = max(np.std(finite), 1e-3 * np.max(np.abs(finite))) if finite.size else 1.0
         same = (expected == found) | (np.isnan(expected) & np.isnan(found))
-        return np.where(same, 0.0, np.where(np.isfinite(differences), differences / unit, np.inf))
+        return np.where(same, 0.0, np.where(np.isfinite(differences), differences / units, np.inf))
+
+
+def _unit(logits):
+    """Returns the deviation of the finite logits of a class."""
+    if not logits.size:
+        return 1.0
+    # Logits that are all alike have no deviation but that of their rounding.
+    return max(np.std(logits), 1e-2 * np.max(np.abs(logits)), np.finfo(np.float64).tiny)
 
 
 def _received(expected, found):

@@ -18,6 +18,7 @@ from experiments.run_directory import RunDirectory  # noqa: E402
 from lsrs_tf import models  # noqa: E402
 from lsrs_tf.certification.certifier import Certifier  # noqa: E402
 from lsrs_tf.records import reading  # noqa: E402
+from tests.commands import run_command  # noqa: E402
 from tests.experiments.test_certified_test_set import _with_other_image  # noqa: E402
 
 _SETTINGS = {"n0": 10, "n": 50, "alpha": 0.01, "seed": 0, "batch_size": 50}
@@ -196,6 +197,19 @@ def _workers_of(process):
     return found
 
 
+def test_command_gives_the_file_of_one_process(run, tmp_path):
+    whole, path = tmp_path / "whole.tsv", tmp_path / "certified.tsv"
+    flags = ["--n0=10", "--n=50", "--alpha=0.01", "--num_images=4", f"--run_dir={run.path}"]
+    for module, outfile, options in (
+        ("certify", whole, []),
+        ("certify_beam", path, ["--", "--runner=DirectRunner"]),
+    ):
+        words = [*flags, f"--outfile={outfile}", *options]
+        ended = run_command(f"experiments.{module}", *words)
+        assert ended.returncode == 0, ended.stderr
+    assert _without_times(path) == _without_times(whole)
+
+
 @pytest.mark.slow
 def test_two_processes_and_one_that_is_killed(run, tmp_path):
     whole, path = tmp_path / "whole.tsv", tmp_path / "certified.tsv"
@@ -206,6 +220,7 @@ def test_two_processes_and_one_that_is_killed(run, tmp_path):
     )
     while process.poll() is None and not list(tmp_path.glob("certified.tsv.rows/*.tsv")):
         time.sleep(0.05)
+    assert process.poll() is None, process.communicate()[1]
     os.kill(_workers_of(process)[0], signal.SIGKILL)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 1

@@ -218,3 +218,13 @@ def test_one_cost_makes_no_picture(tmp_path):
 def test_radius_of_costs_is_checked(files, tmp_path, radius):
     with pytest.raises(ValueError, match="--cost_radius must be an L2 radius"):
         _write_report(files, tmp_path / "report", radius)
+
+
+def test_radius_of_an_accuracy_is_not_rounded(tmp_path):
+    costs = ["multiply_adds_per_image", "multiply_adds_per_sample", "samples"]
+    for name in ("a", "b"):
+        file(tmp_path / f"{name}.tsv", costs, [(0, 1, 1, 0.4999996, 1.0, [10, 10, 10])])
+    paths = [tmp_path / "a.tsv", tmp_path / "b.tsv"]
+    report_writer.write_report(paths, tmp_path / "report", cost_radius=0.4999996)
+    header = (tmp_path / "report" / "cost.csv").read_text().splitlines()[0]
+    assert "certified_accuracy_at_0.4999996," in header

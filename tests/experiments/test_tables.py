@@ -227,6 +227,7 @@ def test_cells_of_other_settings_are_shown_and_not_merged(tmp_path, trainings, c
     _run(tmp_path, "--cell=2")
     _run(tmp_path / "other", "--cell=7", "--epochs=4", "--weight_decay=0.1")
     shutil.copytree(tmp_path / "other", tmp_path, dirs_exist_ok=True)
+    before = (tmp_path / "table1.csv").read_bytes(), (tmp_path / "table1.md").read_bytes()
     with pytest.raises(ValueError) as error:
         _run(tmp_path)
     assert (
@@ -234,9 +235,12 @@ def test_cells_of_other_settings_are_shown_and_not_merged(tmp_path, trainings, c
         "weight_decay: 0.1 before, 0.0 now\nGive the flags" in str(error.value)
     )
     assert len(trainings.made) == 3
-    rows = _table(tmp_path)
-    assert [row["cell"] for row in rows if row["ACR"] != "-"] == ["2", "6"]
-    assert rows[6]["setting"] == "made with other settings, see below"
+    assert "made with other settings, see below" in capsys.readouterr().out
+    # A table of the settings that the cells have is not lost.
+    assert before == (
+        (tmp_path / "table1.csv").read_bytes(),
+        (tmp_path / "table1.md").read_bytes(),
+    )
     # Also where another cell is asked for.
     with pytest.raises(ValueError, match="cell 7, LS-RS"):
         _run(tmp_path, "--cell=1")
@@ -251,6 +255,7 @@ def test_cells_of_other_settings_are_shown_and_not_merged(tmp_path, trainings, c
         (["--method=fixed"], "method: sequential before, fixed now; tolerance: 0.02 before, - now"),
         (["--num_images=2"], "2 certified images .such as 120. are not among the 2 of now"),
         (["--seed=5"], "seed: 0 before, 5 now"),
+        (["--head_dtype=bfloat16"], "head_dtype: - before, bfloat16 now"),
     ],
 )
 def test_certificates_of_other_settings_are_not_merged(tmp_path, trainings, given, message):
@@ -258,6 +263,21 @@ def test_certificates_of_other_settings_are_not_merged(tmp_path, trainings, give
     with pytest.raises(ValueError, match=message):
         _run(tmp_path, *given)
     assert len(trainings.made) == 1
+
+
+def test_certificates_of_a_cast_head_are_not_those_of_the_head(tmp_path, trainings):
+    _run(tmp_path, "--cell=6", "--head_dtype=bfloat16")
+    with pytest.raises(ValueError, match="head_dtype: bfloat16 before, - now"):
+        _run(tmp_path, "--cell=6")
+
+
+def test_certificates_of_another_split_are_not_merged(tmp_path, trainings):
+    _run(tmp_path, "--cell=2")
+    path = tmp_path / "digits_resnet18_0of18_sigma0.25" / "certified.tsv"
+    header, *rows = path.read_text().splitlines()
+    path.write_text("".join(f"{line}\t9/18\n" for line in rows).join([f"{header}\treplaced\n", ""]))
+    with pytest.raises(ValueError, match="replaced: 9/18 before, 0/18 now"):
+        _run(tmp_path, "--cell=2")
 
 
 @pytest.mark.parametrize(

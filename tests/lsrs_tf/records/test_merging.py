@@ -127,6 +127,23 @@ def test_shards_of_earlier_versions_lack_later_columns(tmp_path):
         merge([early, other], tmp_path / "again.tsv", [0, 1])
 
 
+def test_later_columns_of_any_shard_are_kept(tmp_path):
+    # One has the fingerprint of the image, the other the costs.
+    columns = ["n0", "n"]
+    costs = ["multiply_adds_per_image", "multiply_adds_per_sample"]
+    file(
+        tmp_path / "a.tsv",
+        [*columns, "image_fingerprint"],
+        [(0, 1, 1, 0.5, 1.0, [10, 50, "0" * 16])],
+    )
+    file(tmp_path / "b.tsv", [*columns, *costs], [(1, 1, 1, 0.5, 1.0, [10, 50, 7, 9])])
+    merge([tmp_path / "a.tsv", tmp_path / "b.tsv"], tmp_path / "merged.tsv", [0, 1])
+    first, second = reading.read(tmp_path / "merged.tsv")
+    assert first.value("image_fingerprint") == "0" * 16
+    assert second.value("image_fingerprint") is None
+    assert second.value("multiply_adds_per_sample") == 9
+
+
 def test_costs_that_a_shard_of_an_earlier_version_lacks_are_those_of_the_others(tmp_path):
     names, rows = ["sigma", "multiply_adds_per_image"], [(1, 1, 1, 0.5, 1.0, ["0.25", "70"])]
     early = file(tmp_path / "early", ["sigma"], [(0, 1, 1, 0.5, 1.0, ["0.25"])])

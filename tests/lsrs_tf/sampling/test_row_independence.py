@@ -230,6 +230,27 @@ def test_places_may_differ_by_a_rounding_of_tf32_where_it_is_used(
             checked_num_classes(head, SHAPE, 16)
 
 
+@pytest.mark.parametrize("mask", [-1e3, -1e5, -1e9])
+@pytest.mark.parametrize("tolerance", ["float32", "tf32", "half"])
+def test_masked_class_does_not_hide_rows_that_see_each_other(monkeypatch, mask, tolerance):
+    used = getattr(
+        row_independence, "_TOLERANCE" + {"float32": ""}.get(tolerance, f"_{tolerance.upper()}")
+    )
+    monkeypatch.setattr(row_independence, "_tolerance", lambda head: used)
+    calls = tf.Variable(0.0)
+
+    def masked(logits):
+        # Not bit-equal when asked twice, so that kept rows are compared with a tolerance as well.
+        noise = 1e-7 * tf.sin(calls.assign_add(1.0))
+        mixed = tf.reduce_mean(logits, axis=0, keepdims=True) + 0.1 * logits + noise
+        return tf.concat([mixed[:, 1:], tf.fill([tf.shape(logits)[0], 1], mask)], axis=1)
+
+    head = keras.Sequential([_head(), _Applied(masked)])
+    head.build((None, *SHAPE))
+    with pytest.raises(ValueError, match="depend on what else is in the batch|asked again"):
+        checked_num_classes(head, SHAPE, 16)
+
+
 def test_tf32_does_not_excuse_rows_that_see_each_other(monkeypatch):
     monkeypatch.setattr(row_independence.precision, "tf32_is_used", lambda: True)
     with pytest.raises(ValueError, match="depend on what else is in the batch"):
