@@ -57,7 +57,7 @@ def estimate_test_images(model, data, path, indices, settings):
                     estimate=found.estimate,
                     seconds=time.perf_counter() - start,
                     extra={
-                        "fitted": found.fitted,
+                        "fitted": int(found.fitted),
                         "image_fingerprint": fingerprint_of(image),
                     },
                 )

@@ -1,6 +1,6 @@
 """Certification as a transform of Apache Beam, for pipelines on one machine or many.
 
-It needs `pip install "lsrs-tf[beam]"`, and is imported only where it is asked for:
+It needs `pip install -e ".[beam]"`, and is imported only where it is asked for:
 
     import lsrs_tf.beam
 
@@ -19,7 +19,7 @@ try:
 except ImportError as error:
     raise ImportError(
         f"lsrs_tf.beam needs Apache Beam, which is not installed ({error}). Install it with "
-        '`pip install "lsrs-tf[beam]"`.'
+        '`pip install -e ".[beam]"`.'
     ) from error
 
 import keras
