@@ -5,6 +5,7 @@ import pathlib
 import sys
 
 import keras
+import numpy as np
 
 from experiments import checkpoints
 from lsrs_tf import models
@@ -174,6 +175,7 @@ def fit(model, train, epochs, directory, initial_epoch, steps_per_epoch):
         steps_per_epoch: int or None, to shorten the epochs.
     """
     directory = pathlib.Path(directory)
+    _build_variables(model, train)
     model.fit(
         train.repeat() if steps_per_epoch else train,
         epochs=epochs,
@@ -189,3 +191,19 @@ def fit(model, train, epochs, directory, initial_epoch, steps_per_epoch):
             checkpoints.CheckpointEveryEpoch(directory / "checkpoints"),
         ],
     )
+
+
+def _build_variables(model, train):
+    """Creates the variables of the optimizer and the metrics before the first step does.
+
+    TensorFlow traces a function twice that creates variables, and to trace a step is most of what
+    happens before the first one. With several replicas Keras creates them by itself.
+    """
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        return
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    _, labels, _ = keras.utils.unpack_x_y_sample_weight(train.element_spec)
+    label = np.zeros([1, *labels.shape[1:]], labels.dtype.as_numpy_dtype)
+    model.compute_metrics(None, label, np.zeros([1, *model.head.output_shape[1:]], np.float32))
+    model.reset_metrics()

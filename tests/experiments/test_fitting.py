@@ -109,6 +109,37 @@ def test_divergence_is_an_error_and_leaves_no_checkpoint(tmp_path):
     assert not (tmp_path / "checkpoints").exists()
 
 
+def test_step_is_traced_once_and_trains_as_keras_alone(tmp_path, monkeypatch):
+    images = np.random.default_rng(0).uniform(size=(24, 8, 8, 1)).astype(np.float32)
+    train = tf.data.Dataset.from_tensor_slices((images, np.arange(24) % 10)).batch(8)
+    found = []
+    for directory in (None, tmp_path):
+        keras.utils.set_random_seed(0)
+        sizes = fitting.sizes_of("convnet", 0, width=4)
+        model = fitting.build_model("convnet", sizes, 10, (8, 8, 1), 0.25, "cayley")
+        model.compile(
+            keras.optimizers.SGD(0.1, momentum=0.9),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )
+        traced, call = [], model.call
+        monkeypatch.setattr(
+            model,
+            "call",
+            lambda *args, traced=traced, call=call, **kwargs: (
+                traced.append(1) or call(*args, **kwargs)
+            ),
+        )
+        if directory is None:
+            model.fit(train, epochs=2, shuffle=False, verbose=0)
+        else:
+            fitting.fit(model, train, 2, directory, 0, None)
+            assert len(traced) == 1
+        found.append([*model.get_weights(), *map(np.array, model.optimizer.variables)])
+    for left, right in zip(*found, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
 @pytest.mark.parametrize("schedule", [fitting.cosine_decay, fitting.one_cycle])
 def test_schedules_go_on_where_a_saved_training_stopped(tmp_path, schedule):
     model = fitting.build_model(
