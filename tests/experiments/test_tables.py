@@ -19,6 +19,7 @@ from experiments.run_directory import RunDirectory
 from lsrs_tf.certification.settings import Settings
 from lsrs_tf.records import schema
 from tests.certification_files import file
+from tests.commands import run_command
 
 FLAGS = flags.FLAGS
 SMALL = ["--table=1", "--dataset=digits", "--width=2", "--epochs=3", "--num_images=3"]
@@ -379,15 +380,12 @@ def test_list_is_a_script_of_the_cells(tmp_path, trainings, capsys):
     assert not trainings.made and not list(tmp_path.iterdir())
 
 
-def _command(directory, *arguments):
-    command = [sys.executable, "-m", "experiments.tables", *SMALL, f"--runs_dir={directory}"]
-    return [*command, "--steps_per_epoch=2", "--n=100", *arguments]
+def _arguments(directory, *arguments):
+    return [*SMALL, f"--runs_dir={directory}", "--steps_per_epoch=2", "--n=100", *arguments]
 
 
 def _ended(directory, *arguments):
-    return subprocess.run(
-        _command(directory, *arguments), capture_output=True, text=True, check=False
-    )
+    return run_command("experiments.tables", *_arguments(directory, *arguments))
 
 
 @pytest.mark.slow
@@ -395,7 +393,7 @@ def test_whole_path_of_a_tiny_cell_with_an_interruption(tmp_path):
     runs = tmp_path / "runs"
     arguments = ["--cell=6", "--epochs=12"]
     process = subprocess.Popen(
-        _command(runs, *arguments),
+        [sys.executable, "-m", "experiments.tables", *_arguments(runs, *arguments)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
