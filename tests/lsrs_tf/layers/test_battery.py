@@ -140,8 +140,14 @@ def _compiled(function):
     return tf.function(function, jit_compile=True)
 
 
+@pytest.fixture
+def few_iterations(monkeypatch):
+    """Few steps of Björck's iteration: they are alike, and XLA compiles each of them."""
+    monkeypatch.setattr("lsrs_tf.layers.bjorck_conv2d.ITERATIONS", 3)
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_training_compiles_with_xla(name):
+def test_training_compiles_with_xla(name, few_iterations):
     layer = _layer(name)
     images = keras.random.normal((2, 5, 6, 3))
     layer(images)
@@ -156,7 +162,7 @@ def test_training_compiles_with_xla(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_large_spectra_are_evaluated_by_columns(name, monkeypatch):
+def test_large_spectra_are_evaluated_by_columns(name, few_iterations, monkeypatch):
     layer = _layer(name, 5)
     images = keras.random.normal((2, 6, 5, 3))
 
