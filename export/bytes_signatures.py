@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from export.answers import SUFFIX_OF_FILES
 from export.image_decoder import ImageDecoder
-from export.signatures import Answer, Endpoints
+from export.signatures import Answer, Endpoints, traced_function
 
 # The first computes what it is given, and cannot say that a row is refused.
 _PIXELS_ONLY = ("encode", "serving_default")
@@ -18,7 +18,7 @@ def with_bytes(endpoints: Endpoints, decoder: ImageDecoder) -> Endpoints:
     """Returns endpoints with those of encoded images, whose names end in `_bytes`, and `decode`.
 
     Args:
-        endpoints: of `Signatures` or `MarginSignatures`, or of both.
+        endpoints: those of `Signatures` or `MarginSignatures`, or of both, `traced`.
         decoder: `ImageDecoder`.
 
     Returns:
@@ -26,22 +26,14 @@ def with_bytes(endpoints: Endpoints, decoder: ImageDecoder) -> Endpoints:
         of `images`.
     """
     files = tf.TensorSpec([None], tf.string, name="image_bytes")
-    # Each function is traced once, for all that call it.
-    decode = tf.function(decoder.decode, input_signature=[files], autograph=False)
-    traced = {
-        function: tf.function(function, input_signature=specs, autograph=False)
-        for function, specs in endpoints.values()
-    }
-    shared: Endpoints = {
-        name: (traced[function], specs) for name, (function, specs) in endpoints.items()
-    }
+    decode = traced_function(decoder.decode, [files])
     of_files: Endpoints = {
         name + SUFFIX_OF_FILES: (_behind(decode, function), [files, *specs[1:]])
-        for name, (function, specs) in shared.items()
+        for name, (function, specs) in endpoints.items()
         if name not in _PIXELS_ONLY and specs[0].name == "images"
     }
     return {
-        **shared,
+        **endpoints,
         **of_files,
         "decode": (lambda image_bytes: {"images": decode(image_bytes)}, [files]),
     }

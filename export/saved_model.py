@@ -24,7 +24,7 @@ from export.model_card import (
 )
 from export.radius_tests import RadiusTests
 from export.serving_files import write_serving_files
-from export.signatures import Endpoints, Signatures
+from export.signatures import Endpoints, Signatures, traced
 from export.warmup import write_warmup
 from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.certification.settings import HeadDtype, NoiseName
@@ -145,7 +145,7 @@ def export_saved_model(
         if base is not None:
             check_margins(version, base, decoder)
 
-    served = _Served(endpoints, description, check, xla).with_files(decoder)
+    served = _Served(traced(endpoints), description, check, xla).with_files(decoder)
     return _written(model, pathlib.Path(directory), name, served, about or {})
 
 
@@ -181,7 +181,7 @@ def export_margin_model(
     base = BaseClassifier(model)
     decoder = _decoder(base.image_shape, resize)
     served = _Served(
-        endpoints=MarginSignatures(base).endpoints_alone(),
+        endpoints=traced(MarginSignatures(base).endpoints_alone()),
         description=margin_description(base),
         check=lambda version: check_margins(version, base, decoder),
         xla=False,

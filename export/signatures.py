@@ -10,7 +10,7 @@ shape, or of different lengths, are errors.
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -26,6 +26,21 @@ from lsrs_tf.statistics import confidence
 # Outputs by their names.
 Answer: TypeAlias = dict[str, tf.Tensor]
 Endpoints: TypeAlias = dict[str, tuple[Callable[..., Answer], list[tf.TensorSpec]]]
+
+
+def traced_function(function: Callable[..., Any], specs: list[tf.TensorSpec]) -> Callable[..., Any]:
+    """Returns the graph of a function of tensors.
+
+    Saving a `tf.function` traces it, and what it calls, a second time; saving a graph does not.
+    """
+    return tf.function(function, input_signature=specs, autograph=False).get_concrete_function()
+
+
+def traced(endpoints: Endpoints) -> Endpoints:
+    """Returns endpoints as graphs: each function is traced now, once for all that call it."""
+    functions = dict(endpoints.values())
+    graphs = {function: traced_function(function, specs) for function, specs in functions.items()}
+    return {name: (graphs[function], specs) for name, (function, specs) in endpoints.items()}
 
 
 class Signatures:
