@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -56,14 +56,18 @@ def check_export(
     certifier: Certifier,
     signatures: Signatures,
     decoder: ImageDecoder | None = None,
+    base: BaseClassifier | None = None,
 ) -> None:
     """Loads an export as the server does, and compares its answers with this process.
+
+    The process that loads it is started once, also where margins are compared.
 
     Args:
         version: folder of the SavedModel.
         certifier: the `Certifier` it was made of.
         signatures: the `Signatures` it was made of.
         decoder: its `ImageDecoder`, or None without signatures of encoded images.
+        base: the `BaseClassifier` whose margins it serves in addition, or None.
 
     Raises:
         ArithmeticError: if an answer differs.
@@ -99,6 +103,10 @@ def check_export(
         requests["certify_with_bytes"] = _request_with_files(
             files[[0, -1]], requests["certify_with"]
         )
+    margins = None if base is None else _margin_inputs(base, decoder)
+    if margins is not None:
+        # `decode` is asked of the same files.
+        requests.update(_margin_requests(margins))
     answers = ask(version, requests)
     for row, latent in enumerate(latents):
         selection, votes = _counts(certifier, images[row], latent, n, row)
@@ -131,6 +139,8 @@ def check_export(
         found = answers["certify_with_bytes"]
         _same("votes of files", found["votes"], [votes, np.zeros_like(votes)])
         _same("answers to a file that is refused", found["label"][-1], -1)
+    if base is not None and margins is not None:
+        _check_margin_answers(answers, margins, base)
 
 
 def check_margins(
@@ -147,6 +157,19 @@ def check_margins(
         ArithmeticError: if a bit of an answer differs.
         RuntimeError: if it cannot be loaded, or the signature fails.
     """
+    given = _margin_inputs(classifier, decoder)
+    _check_margin_answers(ask(version, _margin_requests(given)), given, classifier)
+
+
+class _MarginInputs(NamedTuple):
+    """What margins are asked of: images, and files with the pixels they are to be decoded to."""
+
+    images: NDArray[np.float32]
+    files: NDArray[np.object_] | None = None
+    pixels: NDArray[np.float32] | None = None
+
+
+def _margin_inputs(classifier: BaseClassifier, decoder: ImageDecoder | None) -> _MarginInputs:
     rng = np.random.default_rng(0)
     # More rows than are evaluated together, and of several contrasts.
     images = rng.uniform(size=(_MARGIN_ROWS, *classifier.image_shape))
@@ -154,17 +177,29 @@ def check_margins(
     images = (0.5 + contrasts * (images - 0.5)).astype(np.float32)
     refused = images[:1].copy()
     refused.flat[0] = np.nan
-    given = {"certify_margin": np.concatenate([refused, images])}
-    asked: dict[str, dict[str, NDArray[Any]]] = {
-        "certify_margin": {"images": given["certify_margin"]}
-    }
-    if decoder is not None:
-        files, given["certify_margin_bytes"] = _files(classifier.image_shape)
-        asked["certify_margin_bytes"] = asked["decode"] = {"image_bytes": files}
-    answers = ask(version, asked)
-    if decoder is not None:
-        _same("pixels of files", answers["decode"]["images"], given["certify_margin_bytes"])
-    for name, rows in given.items():
+    images = np.concatenate([refused, images])
+    if decoder is None:
+        return _MarginInputs(images)
+    return _MarginInputs(images, *_files(classifier.image_shape))
+
+
+def _margin_requests(given: _MarginInputs) -> dict[str, dict[str, NDArray[Any]]]:
+    requests: dict[str, dict[str, NDArray[Any]]] = {"certify_margin": {"images": given.images}}
+    if given.files is not None:
+        requests["certify_margin_bytes"] = requests["decode"] = {"image_bytes": given.files}
+    return requests
+
+
+def _check_margin_answers(
+    answers: Mapping[str, Mapping[str, NDArray[Any]]],
+    given: _MarginInputs,
+    classifier: BaseClassifier,
+) -> None:
+    compared = {"certify_margin": given.images}
+    if given.pixels is not None:
+        _same("pixels of files", answers["decode"]["images"], given.pixels)
+        compared["certify_margin_bytes"] = given.pixels
+    for name, rows in compared.items():
         for row, image in enumerate(rows):
             found = [answers[name][output][row] for output in ("label", "radius", "margin")]
             _same(f"answers of {name}", found, _margin_answer(classifier, image))

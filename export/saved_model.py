@@ -141,9 +141,7 @@ def export_saved_model(
         description.update(margin_description(base))
 
     def check(version: pathlib.Path) -> None:
-        check_export(version, certifier, signatures, decoder)
-        if base is not None:
-            check_margins(version, base, decoder)
+        check_export(version, certifier, signatures, decoder, base)
 
     served = _Served(traced(endpoints), description, check, xla).with_files(decoder)
     return _written(model, pathlib.Path(directory), name, served, about or {})

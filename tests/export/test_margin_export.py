@@ -7,6 +7,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 import lsrs_tf
+from export import checking
 from export.checking import ask, check_margins
 from export.saved_model import export_margin_model, export_saved_model
 from export.saved_model_file import read_functions, read_signatures
@@ -118,9 +119,11 @@ def test_heads_without_a_bound_are_refused(base_model, tmp_path):
 @pytest.mark.slow
 def test_margins_are_served_in_addition_to_samples(model, images, tmp_path, monkeypatch):
     directory = tmp_path / "digits"
+    started = _counted(monkeypatch, checking, "ask")
     traced = _counted(monkeypatch, Signatures, "certify")
     version = export_saved_model(model, directory, **SETTINGS, margin=True)
-    assert len(traced) == 1
+    # Both are slow, and to do them once is enough.
+    assert len(started) == len(traced) == 1
     signatures = set(read_signatures(version))
     assert {"certify_margin", "certify", "certify_with", "certify_at"} < signatures
     expected = lsrs_tf.certify(model, images, method="margin", verbose=0)
