@@ -21,18 +21,36 @@ def run_command(module, *arguments, cwd="."):
     Returns:
         `subprocess.CompletedProcess` with what it wrote.
     """
+    return _run_in_process(_run_module, module, arguments, cwd)
+
+
+def run_code(code, *arguments):
+    """Runs `python -c code arguments`, up to the start of Python, as `run_command` does."""
+    return _run_in_process(_run_code, code, arguments)
+
+
+def _run_in_process(run, what, arguments, cwd="."):
     with tempfile.TemporaryDirectory() as folder:
         outputs = [pathlib.Path(folder) / name for name in ("stdout", "stderr")]
-        process = CONTEXT.Process(target=_run, args=(module, arguments, os.fspath(cwd), outputs))
+        process = CONTEXT.Process(target=_run, args=(run, what, arguments, os.fspath(cwd), outputs))
         process.start()
         process.join()
         texts = [path.read_text() for path in outputs]
-    return subprocess.CompletedProcess([module, *arguments], process.exitcode, *texts)
+    return subprocess.CompletedProcess([what, *arguments], process.exitcode, *texts)
 
 
-def _run(module, arguments, cwd, outputs):
+def _run(run, what, arguments, cwd, outputs):
     for descriptor, path in enumerate(outputs, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), descriptor)
     os.chdir(cwd)
+    run(what, arguments)
+
+
+def _run_module(module, arguments):
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _run_code(code, arguments):
+    sys.argv = ["-c", *arguments]
+    exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 import textwrap
 
 import keras
@@ -10,6 +8,7 @@ from lsrs_tf import models
 from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.sampling import random_streams
 from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
+from tests.commands import run_code
 
 
 def _image(seed=0):
@@ -103,9 +102,7 @@ def test_two_devices_count_what_one_counts(tmp_path):
     models.convnet(width=4, num_classes=3, sigma=0.5).save(tmp_path / "model.keras")
     np.save(tmp_path / "images.npy", np.stack([_image(seed) for seed in range(5)]))
     arguments = [str(tmp_path / "model.keras"), str(tmp_path / "images.npy")]
-    ended = subprocess.run(
-        [sys.executable, "-c", TWO_DEVICES, *arguments], capture_output=True, text=True, check=False
-    )
+    ended = run_code(TWO_DEVICES, *arguments)
     assert ended.returncode == 0, ended.stderr
 
 

@@ -1,12 +1,15 @@
-import os
-import subprocess
-import sys
 import textwrap
 
 import pytest
 
+from tests.commands import run_code
+
 TWO_DEVICES = textwrap.dedent(
     """
+    import os
+
+    # Before TensorFlow looks for devices, which it does when it is first asked for them.
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     import keras, numpy as np, tensorflow as tf
     from lsrs_tf import layers, models, training
 
@@ -53,11 +56,5 @@ TWO_DEVICES = textwrap.dedent(
 
 @pytest.mark.slow
 def test_two_replicas_train_as_one_device():
-    ended = subprocess.run(
-        [sys.executable, "-c", TWO_DEVICES],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
-    )
+    ended = run_code(TWO_DEVICES)
     assert ended.returncode == 0, ended.stderr
