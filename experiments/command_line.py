@@ -9,6 +9,8 @@ from absl import app, flags, logging
 _INTERRUPTED = 130
 # The exit status of a command that found attacks inside certificates.
 CONTRADICTED = 3
+# The exit status of a command whose images were not all answered.
+REFUSED = 4
 _FLAG_FILES = pathlib.Path(__file__).parent / "flags"
 
 flags.DEFINE_boolean("debug", False, "Show the traceback of an error.")

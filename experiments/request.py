@@ -12,13 +12,14 @@ asked with the same --seed, --n and --alpha, and the differences are printed.
         --compare_version=2 --image=cat.png,dog.jpg --n=1000
 
 The images are JPEG, PNG or BMP files; certificates are about the pixels that the server makes of
-them.
+them. If one is refused, the command says below the table what the reasons can be, and ends with
+the exit status 4. Answers to --margin do not tell refusals from abstentions.
 """
 
 import pathlib
+import sys
 import time
 
-import numpy as np
 from absl import flags
 
 from experiments import command_line, shared_flags
@@ -42,6 +43,10 @@ flags.DEFINE_integer("timeout", 60, "Seconds that a request may take.", lower_bo
 shared_flags.define_alpha()
 flags.adopt_module_key_flags(command_line)
 
+# Flags that mean something only where versions are compared.
+_OF_COMPARISONS = ("seed", "n", "alpha")
+_REFUSED = "refused"
+
 
 def make_client(server, version):
     """Returns a `Client` of the interface that an address names.
@@ -61,7 +66,7 @@ def read_files(names):
 
 
 def answer_table(client, names, files):
-    """Returns a table of the answers about files, str.
+    """Returns a table of the answers about files, str, and how many were refused, int.
 
     Args:
         client: `Client`.
@@ -82,20 +87,61 @@ def answer_table(client, names, files):
         samples = "-" if flag.margin else str(answer.samples[0])
         label = str(answer.label[0]) if answer.label[0] >= 0 else _without_label(answer)
         rows.append([name, label, outcome, samples, f"{milliseconds:.1f}"])
-    question = "radius" if flag.radius is None else f"certain up to {flag.radius:g}"
-    return markdown_table(["image", "label", question, "samples", "ms"], rows)
+    question = "radius" if flag.radius is None else f"certain up to {flag.radius!r}"
+    refused = sum(label == _REFUSED for _, label, *_ in rows)
+    return markdown_table(["image", "label", question, "samples", "ms"], rows), refused
 
 
 def comparison_table(first, second, files):
-    """Returns a table of what two versions answer differently, str."""
+    """Returns a table of what two versions answer differently, str, and how many were refused."""
     flag = flags.FLAGS
-    found = compare(first, second, files, seed=flag.seed, n=flag.n, alpha=flag.alpha)
-    rows = [[what, f"{value:.4g}"] for what, value in found.summary().items()]
-    return markdown_table(["difference", "value"], rows)
+    found = compare(first, second, files, seed=flag.seed, n=flag.n, alpha=flag.alpha).summary()
+    rows = [[what, f"{value:.4g}"] for what, value in found.items()]
+    refused = found["refused by one only"] + found["refused by both"]
+    return markdown_table(["difference", "value"], rows), refused
 
 
 def _without_label(answer):
-    return "refused" if np.any(getattr(answer, "samples", 1) == 0) else "abstains"
+    samples = getattr(answer, "samples", None)
+    return _REFUSED if samples is not None and samples[0] == 0 else "abstains"
+
+
+def _about_refused(refused, images, compares):
+    """Returns what to say of images that were refused, str.
+
+    Args:
+        refused: int, how many.
+        images: int, of how many.
+        compares: bool, whether versions were compared.
+    """
+    flag = flags.FLAGS
+    reasons = ["the file does not decode, or is of a kind or size that the export does not take"]
+    if flag.radius is not None:
+        reasons.append(f"the radius {flag.radius!r} is negative or beyond what n samples prove")
+    if compares:
+        reasons.append(f"--n={flag.n} is above what the export allows")
+        reasons.append(f"--alpha={flag.alpha!r} is not between 1e-100 and 1")
+    return (
+        f"Refused: {refused} of {images}. What the reasons can be: {'; or '.join(reasons)}. The "
+        "limits are in assets.extra/model_card.md of the version."
+    )
+
+
+def _check_flags(compares):
+    """Raises if flags ask for several things at once, or for something that is not done."""
+    flag = flags.FLAGS
+    if [flag.radius is not None, flag.margin, compares].count(True) > 1:
+        raise ValueError(
+            "Give one of --radius, --margin and a version or server to compare with: each is "
+            "another question."
+        )
+    given = [name for name in _OF_COMPARISONS if not flag[name].using_default_value]
+    if given and not compares:
+        raise ValueError(
+            "Without a version to compare with, the settings are those of the export. Received: "
+            f"{', '.join(f'--{name}={flag[name].value}' for name in given)}. Leave them out, or "
+            "give --compare_version or --compare_server."
+        )
 
 
 def main(argv):
@@ -103,23 +149,18 @@ def main(argv):
     command_line.refuse_arguments(argv)
     flag = flags.FLAGS
     compares = flag.compare_server is not None or flag.compare_version is not None
-    if (
-        flag.margin
-        and (flag.radius is not None or compares)
-        or compares
-        and flag.radius is not None
-    ):
-        raise ValueError(
-            "Give one of --radius, --margin and a version or server to compare with: each is "
-            "another question."
-        )
+    _check_flags(compares)
     files = read_files(flag.image)
     client = make_client(flag.server, flag.version)
     if compares:
         other = make_client(flag.compare_server or flag.server, flag.compare_version)
-        print(comparison_table(client, other, files))
+        table, refused = comparison_table(client, other, files)
     else:
-        print(answer_table(client, flag.image, files))
+        table, refused = answer_table(client, flag.image, files)
+    print(table)
+    if refused:
+        print(f"\n{_about_refused(refused, len(files), compares)}")
+        sys.exit(command_line.REFUSED)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from absl.testing import flagsaver
 
-from experiments import request
+from experiments import command_line, request
 from export.answers import Certificates, MarginCertificates, RobustLabels
 
 
@@ -29,19 +29,38 @@ class Served:
 
 
 @pytest.fixture
-def asked(tmp_path, monkeypatch, capsys):
-    """A function of flags that runs the command, and returns the cells of its table."""
+def printed(tmp_path, monkeypatch, capsys):
+    """A function of flags that runs the command, and returns what it prints and its status."""
     names = []
     for size in (1, 2, 0):
         names.append(str(tmp_path / f"{size}.png"))
         (tmp_path / f"{size}.png").write_bytes(b"x" * size)
     monkeypatch.setattr(request, "make_client", lambda *_: Served())
 
+    def printed(images=3, **given):
+        given.update(server="host:1", model_name="digits", image=names[:images])
+        status = 0
+        with flagsaver.flagsaver(**given):
+            try:
+                request.main(["request"])
+            except SystemExit as ended:
+                status = ended.code
+        return capsys.readouterr().out.strip(), status
+
+    return printed
+
+
+@pytest.fixture
+def asked(printed):
+    """A function of flags that runs the command, and returns the cells of its table."""
+
     def asked(**given):
-        with flagsaver.flagsaver(server="host:1", model_name="digits", image=names, **given):
-            request.main(["request"])
-        lines = capsys.readouterr().out.strip().splitlines()
-        return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+        lines = printed(**given)[0].splitlines()
+        return [
+            [cell.strip() for cell in line.split("|")[1:-1]]
+            for line in lines
+            if line.startswith("|")
+        ]
 
     return asked
 
@@ -79,3 +98,28 @@ def test_two_questions_at_once_are_refused(asked):
     for wrong in ({"radius": 0.1, "margin": True}, {"radius": 0.1, "compare_version": 2}):
         with pytest.raises(ValueError, match="Give one of"):
             asked(**wrong)
+
+
+def test_the_radius_of_the_question_is_not_rounded(asked):
+    assert asked(radius=0.4999996)[0][2] == "certain up to 0.4999996"
+
+
+def test_refused_images_are_explained_and_fail(printed):
+    for given, reason in (
+        ({}, "does not decode"),
+        ({"radius": 0.1}, "radius 0.1 is negative or beyond what n samples prove"),
+        ({"compare_version": 2, "n": 77}, "--n=77 is above what the export allows"),
+    ):
+        text, status = printed(**given)
+        said = text.rpartition("\n\n")[2]
+        assert said.startswith("Refused: 1 of 3.") and reason in said and "model_card.md" in said
+        assert status == command_line.REFUSED
+        text, status = printed(images=2, **given)
+        assert "Refused:" not in text and status == 0
+
+
+def test_settings_of_comparisons_are_not_ignored_without_one(printed):
+    for given in ({"n": 1_000}, {"seed": 3, "radius": 0.1}, {"alpha": 0.1, "margin": True}):
+        with pytest.raises(ValueError, match="Received: --.*give --compare_version"):
+            printed(**given)
+    assert "| refused by both" in printed(n=1_000, seed=3, alpha=0.1, compare_server="host:2")[0]

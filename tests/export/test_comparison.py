@@ -31,11 +31,12 @@ def test_differences_are_counted():
     first = Version([0, 1, 2, 0], [0.5, 0.5, 0.5, 0.0])
     second = Version([0, 1, 1, 0], [0.5, 0.25, 0.5, 0.0], refused=[3])
     found = compare(first, second, FILES, seed=3, n=50, alpha=0.1).summary()
-    assert found.pop("median time of a request, ratio") > 0
+    assert found.pop("median time of a request, second / first") > 0
     assert found == {
         "images": 4,
         "equal in every bit": 1,
         "refused by one only": 1,
+        "refused by both": 0,
         "abstentions of the first": 1,
         "abstentions of the second": 0,
         "certified with another label": 1,
@@ -45,6 +46,23 @@ def test_differences_are_counted():
     }
     same = compare(first, first, FILES, seed=3, n=50, alpha=0.1).summary()
     assert same["equal in every bit"] == 4
+    none = Version([0] * 4, [0.0] * 4, refused=range(4))
+    assert compare(none, none, FILES, seed=3, n=50, alpha=0.1).summary()["refused by both"] == 4
+
+
+def test_versions_are_warmed_up_before_they_are_timed():
+    asked = []
+
+    class Recorded(Version):
+        def certify_with(self, images, seed, n, alpha):
+            asked.append((self, images))
+            return super().certify_with(images, seed, n, alpha)
+
+    first, second = (Recorded([0, 0], [0.5, 0.5]) for _ in range(2))
+    compare(first, second, FILES[:2], seed=3, n=50, alpha=0.1)
+    warm_up = [(version, [b"0"]) for version in (first, second)]
+    timed = [(version, [file]) for version in (first, second) for file in (b"0", b"1")]
+    assert asked == warm_up + timed
 
 
 def test_nothing_to_compare_is_an_error():
