@@ -1,3 +1,6 @@
+import math
+import numbers
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, Self, TypeAlias, TypeGuard
 
@@ -28,6 +31,8 @@ _TYPES = {
 }
 _ONLY_OUTPUTS = {"encode": "latents", "classify": "logits", "decode": "images"}
 _FAR_OUTSIDE = 2.0
+# What people give for files, whether or not it is right.
+_OF_FILES = (str, bytes, bytearray, memoryview, os.PathLike)
 
 # Pixels, float [images, height, width, channels] in [0, 1]; or files.
 Images: TypeAlias = ArrayLike | Sequence[bytes]
@@ -70,10 +75,8 @@ class Client:
     """
 
     def __init__(self, transport: Transport, timeout: float = 60.0) -> None:
-        if not timeout > 0:
-            raise ValueError(f"`timeout` must be a number of seconds above 0. Received: {timeout}")
         self._transport = transport
-        self._timeout = timeout
+        self._timeout = _checked_timeout(timeout)
 
     def close(self) -> None:
         """Closes the connection."""
@@ -192,12 +195,31 @@ class Client:
         return {name: value.astype(_TYPES[name]) for name, value in outputs.items()}
 
 
+def _checked_timeout(timeout: float) -> float:
+    """Returns a time-out, or raises if it is none."""
+    number = isinstance(timeout, numbers.Real) and not isinstance(timeout, bool)
+    if not number or not math.isfinite(timeout) or timeout <= 0:
+        raise ValueError(
+            "`timeout` must be a number of seconds above 0, such as 60.0. Received: "
+            f"timeout={timeout!r}"
+        )
+    return float(timeout)
+
+
 def _checked(images: Images) -> NDArray[Any]:
     """Returns pixels as float32, or files as objects."""
-    return _files(images) if _are_files(images) else _pixels(images)
+    return _files(images) if _mean_files(images) else _pixels(images)
 
 
-def _are_files(given: Images) -> TypeGuard[Sequence[bytes]]:
+def _mean_files(given: Any) -> bool:
+    """Returns whether something stands for files, be it in the right way or not."""
+    if isinstance(given, np.ndarray):
+        return given.dtype.kind in "OSU"
+    entries = given if isinstance(given, list | tuple) else [given]
+    return any(isinstance(entry, _OF_FILES) for entry in entries)
+
+
+def _are_files(given: Any) -> TypeGuard[Sequence[bytes]]:
     return (
         isinstance(given, Sequence)
         and len(given) > 0
@@ -205,11 +227,15 @@ def _are_files(given: Images) -> TypeGuard[Sequence[bytes]]:
     )
 
 
-def _files(given: Sequence[bytes]) -> NDArray[np.object_]:
+def _files(given: Any) -> NDArray[np.object_]:
     if not _are_files(given):
+        received = type(given).__name__
+        if isinstance(given, list | tuple):
+            kinds = sorted({type(entry).__name__ for entry in given})
+            received += f" of {', '.join(kinds) or 'nothing'}"
         raise ValueError(
-            "Files must be a list of bytes, at least one, such as "
-            f'[pathlib.Path("cat.png").read_bytes()]. Received: {type(given).__name__}'
+            "Files are given as a list of their bytes: [path.read_bytes()], at least one, and "
+            f"not together with pixels. Received: {received}"
         )
     files = np.empty(len(given), object)
     files[:] = given

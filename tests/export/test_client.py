@@ -1,5 +1,6 @@
 import concurrent.futures
 import json
+import pathlib
 import time
 
 import numpy as np
@@ -180,8 +181,39 @@ def test_addresses_and_time_outs_are_checked():
         Client.over_rest("localhost:8501", "digits")
     with pytest.raises(ValueError, match="localhost:8500"):
         Client.over_grpc("http://localhost:8500", "digits")
-    with pytest.raises(ValueError, match="above 0"):
-        Client.over_rest("http://localhost:8501", "digits", timeout=0)
+    for timeout in (0, "60", None, True, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"seconds above 0.* Received: timeout={timeout!r}"):
+            Client.over_rest("http://localhost:8501", "digits", timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    ("given", "received"),
+    [
+        (["zero.png"], "list of str"),
+        ("zero.png", "str"),
+        ([pathlib.Path("zero.png")], "list of PosixPath"),
+        (pathlib.Path("zero.png"), "PosixPath"),
+        (b"file", "bytes"),
+        ([bytearray(b"file")], "list of bytearray"),
+        ([b"file", np.zeros((8, 8, 1))], "list of bytes, ndarray"),
+        ([np.zeros((8, 8, 1)), b"file"], "list of bytes, ndarray"),
+        (np.array([b"file"]), "ndarray"),
+        (np.array([b"file"], object), "ndarray"),
+    ],
+)
+def test_files_in_another_form_are_told_from_pixels(client, given, received):
+    for ask in (client.certify, client.decode, lambda images: client.certify_at(images, 0.1)):
+        with pytest.raises(ValueError) as raised:
+            ask(given)
+        assert "list of their bytes: [path.read_bytes()]" in str(raised.value)
+        assert str(raised.value).endswith(f"Received: {received}")
+
+
+def test_an_empty_list_is_neither_files_nor_pixels(client):
+    with pytest.raises(ValueError, match="at least one"):
+        client.certify([])
+    with pytest.raises(ValueError, match="at least one.* Received: list of nothing"):
+        client.decode([])
 
 
 def test_the_largest_radius_of_the_card_can_be_asked_for(client, images, version):
