@@ -25,11 +25,13 @@ from export.model_card import (
 from export.radius_tests import RadiusTests
 from export.serving_files import write_serving_files
 from export.signatures import Endpoints, Signatures, traced
+from export.version_numbers import numbers_in, renamed_to_next
 from export.warmup import write_warmup
 from lsrs_tf.certification.certifier import Certifier
 from lsrs_tf.certification.settings import HeadDtype, NoiseName
 from lsrs_tf.models import LatentSmoothingModel
 from lsrs_tf.models.base_classifier import BaseClassifier
+from lsrs_tf.models.latent_smoothing import smoothed_parts
 from lsrs_tf.statistics.confidence import checked_count
 
 
@@ -90,8 +92,9 @@ def export_saved_model(
         `pathlib.Path` of the new version, `directory/1` if it is the first.
 
     Raises:
-        ValueError: if a setting is impossible, the encoder (for margins: or the head) has no proven
-            Lipschitz bound, a layer needs XLA where the server has none, or the model has sigma=0.
+        ValueError: if a setting is impossible, the model is no `LatentSmoothingModel` or has
+            sigma=0, the encoder (for margins: or the head) has no proven Lipschitz bound, or a
+            layer needs XLA where the server has none.
         ArithmeticError: if the export does not give the certificates of this process.
 
     Example of an export of a trained model:
@@ -100,6 +103,8 @@ def export_saved_model(
         served = tf.saved_model.load(version)
         served.signatures["certify"](images=tf.constant(images))
     """
+    # Raises where the model is something else.
+    smoothed_parts(model)
     if sigma is None and model.sigma == 0:
         raise ValueError(
             "A model with sigma=0 has no noise, and there is nothing to smooth. Give a `sigma`, or "
@@ -250,7 +255,7 @@ def _written(
         write_model_card(temporary, model, served.description, served.xla, about, name)
         served.check(temporary)
         temporary.chmod(0o755)
-        version = _renamed_to_next_version(temporary)
+        version = renamed_to_next(temporary)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     write_serving_files(directory, name, served.xla)
@@ -268,7 +273,7 @@ def _refuse_unfit(directory: pathlib.Path, xla: bool) -> None:
 
 def _refuse_others_beside(directory: pathlib.Path, xla: bool) -> None:
     """Raises if a server of this folder has, or has not, XLA, contrary to what is to be written."""
-    for version in _versions(directory):
+    for version in numbers_in(directory):
         card = read_model_card(directory / str(version))
         if card is not None and card["needs_xla"] != xla:
             raise ValueError(
@@ -280,21 +285,3 @@ def _refuse_others_beside(directory: pathlib.Path, xla: bool) -> None:
 
 def _needs(xla: bool) -> str:
     return "needs" if xla else "does not need"
-
-
-def _versions(directory: pathlib.Path) -> list[int]:
-    if not directory.is_dir():
-        return []
-    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdecimal())
-
-
-def _renamed_to_next_version(temporary: pathlib.Path) -> pathlib.Path:
-    directory = temporary.parent
-    while True:
-        version = directory / str(max(_versions(directory), default=0) + 1)
-        try:
-            # Another export may take the number first; a folder with content is never replaced.
-            return temporary.rename(version)
-        except OSError:
-            if not version.exists():
-                raise

@@ -3,6 +3,7 @@
 import pathlib
 
 from export.model_card import OWN_DTYPE, read_model_card
+from export.version_numbers import numbers_in
 
 # What clients may rely on.
 _PROMISED = ("sigma", "n0", "n", "alpha", "noise", "head_dtype", "predict_n", "max_n")
@@ -16,11 +17,7 @@ def versions_before(version: pathlib.Path) -> list[int]:
     Args:
         version: folder of a version.
     """
-    return sorted(
-        int(path.name)
-        for path in version.parent.iterdir()
-        if path.name.isdecimal() and int(path.name) < int(version.name)
-    )
+    return [number for number in numbers_in(version.parent) if number < int(version.name)]
 
 
 def changes_from_version_before(version: pathlib.Path) -> list[str]:

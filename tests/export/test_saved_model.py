@@ -10,7 +10,7 @@ import tensorflow as tf
 import lsrs_tf
 from export.checking import ask
 from export.model_card import read_model_card
-from export.saved_model import export_saved_model
+from export.saved_model import export_margin_model, export_saved_model
 from export.saved_model_file import read_functions
 from export.warmup import PLACE
 from lsrs_tf import models
@@ -209,6 +209,16 @@ def test_encoder_without_a_bound_is_refused(model, tmp_path):
     unbounded = models.LatentSmoothingModel(encoder, model.head, 0.5)
     with pytest.raises(ValueError, match="No Lipschitz bound"):
         export_saved_model(unbounded, tmp_path)
+
+
+@pytest.mark.parametrize("export", [export_saved_model, export_margin_model])
+def test_models_that_are_not_smoothed_are_refused(export, tmp_path):
+    plain = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+    with pytest.raises(ValueError, match=r"needs a .*LatentSmoothingModel. Received: Sequential"):
+        export(plain, tmp_path)
+    with pytest.raises(ValueError, match=r"needs a .*LatentSmoothingModel. Received: NoneType"):
+        export(None, tmp_path)
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("value", [0, 1_000_001])
