@@ -32,10 +32,13 @@ _RULES = {
 class ImageDecoder:
     """Decodes images by a rule that is fixed at export.
 
-    Accepted are JPEG, PNG and BMP files of at most 8 bits for a value, grey or in colors, without
-    alpha, frames or transparent pixels, of at most 2^24 pixels. Grey images have three equal
-    channels where the input has three; images in colors are refused where it has one. Orientation
-    tags, color profiles and gamma are not applied. A value v becomes v / 255, rounded to float32.
+    Accepted are JPEG, PNG and BMP files of at most 8 bits for a value, grey or in colors, that
+    declare neither alpha nor, before the pixels, frames or transparent pixels, of at most 2^24
+    pixels. JPEG and BMP files that are damaged and still decode are accepted; what follows the
+    pixels of a JPEG or PNG file is not looked at, as long as the file is whole. Grey images
+    have three equal channels where the input has three; images in colors are refused where it has
+    one. Orientation tags, color profiles and gamma are not applied. A value v becomes v / 255,
+    rounded to float32.
 
     Args:
         image_shape: ints (height, width, channels) of the input, with 1 or 3 channels.
@@ -103,8 +106,12 @@ class ImageDecoder:
             **({} if self.resize is None else {"most_pixels": MOST_PIXELS}),
             "values": "v / 255 in float32; grey has equal channels; orientation tags, color "
             "profiles and gamma are not applied",
-            "refused": "alpha or transparent pixels, frames, 16 bits, CMYK, colors where the input "
-            "is grey, files that do not decode to their end",
+            "refused": "files whose header declares alpha, 16 bits, CMYK, or colors where the "
+            "input is grey; transparent pixels or frames (tRNS, acTL) declared before the pixels "
+            "of a PNG; files that break off, or that the decoder gives up",
+            "not_noticed": "damage of a JPEG or BMP that still decodes, which is answered as the "
+            "image that it now is; in a JPEG or PNG what comes after the pixels, such as a second "
+            "image, or tRNS or acTL chunks",
         }
 
     def _decode_one(self, encoded: tf.Tensor) -> tf.Tensor:

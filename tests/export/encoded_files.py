@@ -57,6 +57,21 @@ def with_scans(file, scans):
     return file[:-2] + b"\xff\xda" * scans + file[-2:]
 
 
+def not_noticed(values):
+    """Returns dict of what is wrong to a file that is answered all the same, in colors."""
+    png, jpeg, bmp = (encoded(values, kind) for kind in ("PNG", "JPEG", "BMP"))
+    other = 255 - values
+    end = png.index(b"IEND") - 4
+    return {
+        "a JPEG with damaged pixels": jpeg[:-30] + bytes(28) + jpeg[-2:],
+        "a BMP with a changed byte": changed(bmp, len(bmp) - 1, bmp[-1] ^ 1),
+        "two JPEGs": jpeg + encoded(other, "JPEG"),
+        "two PNGs": png + encoded(other),
+        "a late transparent color": png[:end] + chunk(b"tRNS", bytes(6)) + png[end:],
+        "a late animation": png[:end] + chunk(b"acTL", bytes(8)) + png[end:],
+    }
+
+
 def hostile(values):
     """Returns dict of what is wrong to a file that is to be refused, for an image in colors."""
     png, jpeg, bmp = (encoded(values, kind) for kind in ("PNG", "JPEG", "BMP"))

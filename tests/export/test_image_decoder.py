@@ -66,6 +66,20 @@ def test_hostile_files_are_refused_and_harm_no_neighbour(decode):
     np.testing.assert_array_equal(found["last"], values_of(ACCEPTED["jpeg"], "RGB"))
 
 
+def test_what_is_not_noticed_is_answered_and_said(decode):
+    found = decode(encoded_files.not_noticed(VALUES))
+    assert not [name for name, pixels in found.items() if (pixels == -1).any()]
+    jpeg = values_of(ACCEPTED["jpeg"], "RGB")
+    assert (found["a JPEG with damaged pixels"] != jpeg).any()
+    np.testing.assert_array_equal(found["two JPEGs"], jpeg)
+    for name in ("two PNGs", "a late transparent color", "a late animation"):
+        np.testing.assert_array_equal(found[name], values_of(ACCEPTED["png"], "RGB"))
+    said = ImageDecoder((HEIGHT, WIDTH, 3)).description()
+    for word in ("damage", "JPEG", "BMP", "second image", "tRNS", "acTL"):
+        assert word in said["not_noticed"]
+    assert "before the pixels" in said["refused"]
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP"])
 def test_files_with_random_bytes_are_decoded_or_refused(decode, kind):
     rng, file = np.random.default_rng(0), encoded(VALUES, kind)
