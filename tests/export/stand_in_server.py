@@ -4,12 +4,18 @@
 
 Prints both ports in JSON, and answers until its standard input is closed. It merges no requests,
 unless a number of rows is given that are run together; these requests have no deadline.
+
+It has the one version, under its number and the name in its model card, and of REST the requests
+`:predict` and the status. It imitates no labels of versions, no new versions while it runs, no
+warm-up, no limits on batches, no metrics, and of gRPC no other service than Predict.
 """
 
 import base64
 import concurrent.futures
 import http.server
 import json
+import pathlib
+import re
 import sys
 import threading
 
@@ -26,12 +32,18 @@ from tests.export.request_merger import RequestMerger  # noqa: E402
 
 v1 = tf.compat.v1
 _LARGEST_MESSAGE = 256 * 2**20
+_ADDRESS = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+))?(:predict)?")
 
 
 class Model:
     """A SavedModel in a session."""
 
     def __init__(self, version, rows_together=None):
+        path = pathlib.Path(version).resolve()
+        card = path / "assets.extra" / "model_card.json"
+        self.name = json.loads(card.read_text())["name"] if card.exists() else path.parent.name
+        # A folder of any name has a number for those that ask for none.
+        self.version = int(path.name) if path.name.isdecimal() else 1
         self._merged = None
         if rows_together is not None:
             merger = RequestMerger(lambda *request: self._run(*request, None), rows_together)
@@ -42,6 +54,17 @@ class Model:
         self.signatures = {
             name: found for name, found in loaded.signature_def.items() if not name.startswith("__")
         }
+
+    def check_is(self, name, version):
+        """Raises if this is not the model of a name, or not its version, unless that is None."""
+        if name != self.name or version not in (None, self.version):
+            asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+            raise tf.errors.NotFoundError(
+                None, None, f"Servable not found for request: {asked}; there is {self}"
+            )
+
+    def __str__(self):
+        return f"{self.name}, version {self.version}"
 
     def run(self, name, inputs, seconds):
         """Answers, or raises a `tf.errors.OpError`."""
@@ -80,10 +103,12 @@ class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def Predict(self, request, context):  # noqa: N802
         inputs = {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
+        spec = request.model_spec
         try:
-            answer = self._model.run(
-                request.model_spec.signature_name, inputs, context.time_remaining()
+            self._model.check_is(
+                spec.name, spec.version.value if spec.HasField("version") else None
             )
+            answer = self._model.run(spec.signature_name, inputs, context.time_remaining())
         except tf.errors.OpError as error:
             codes = {code.value[0]: code for code in grpc.StatusCode}
             context.abort(codes[error.error_code], error.message)
@@ -95,16 +120,33 @@ class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 def handler(model):
     class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):  # noqa: N802
+            self._answer_with(self._status, ends_in=None)
+
         def do_POST(self):  # noqa: N802
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self._answer_with(lambda: self._predict(body), ends_in=":predict")
+
+        def _answer_with(self, answer, ends_in):
             try:
-                self._answer(200, self._predict(body))
+                asked = _ADDRESS.fullmatch(self.path)
+                if asked is None or asked[3] != ends_in:
+                    raise tf.errors.InvalidArgumentError(
+                        None, None, f"Malformed request: {self.command} {self.path}"
+                    )
+                model.check_is(asked[1], None if asked[2] is None else int(asked[2]))
+                self._answer(200, answer())
             except tf.errors.NotFoundError as error:
                 self._answer(404, {"error": error.message})
             except tf.errors.OpError as error:
                 self._answer(400, {"error": error.message})
             except (KeyError, TypeError, ValueError, IndexError) as error:
                 self._answer(400, {"error": f"{type(error).__name__}: {error}"})
+
+        def _status(self):
+            of_version = {"version": str(model.version), "state": "AVAILABLE"}
+            of_version["status"] = {"error_code": "OK", "error_message": ""}
+            return {"model_version_status": [of_version]}
 
         def _predict(self, body):
             name = body.get("signature_name")

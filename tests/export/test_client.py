@@ -98,6 +98,25 @@ def test_what_is_wrong_is_said(client, images):
         client.certify_with(images, [1, 2], 100, 0.1)
 
 
+def test_other_models_and_versions_are_not_found(ports, url, images):
+    for name, version in (("digit", None), ("digits", 2)):
+        for client in (
+            Client.over_grpc(f"localhost:{ports['grpc']}", name, version=version),
+            Client.over_rest(url, name, version=version),
+        ):
+            with pytest.raises(ServingError, match="not found") as raised:
+                client.predict_clean(images)
+            assert raised.value.code == "NOT_FOUND"
+            if version is not None:
+                # The version that is there is answered under its number.
+                right = Client.over_rest(url, name, version=1).predict_clean(images)
+                assert right.label.shape == (5,)
+    for address, code in (("digits", 200), ("digits/versions/1", 200), ("digit", 404)):
+        status = requests.get(f"{url}/v1/models/{address}")
+        assert status.status_code == code
+        assert ("AVAILABLE" in status.text) == (code == 200)
+
+
 def test_deadline_over_grpc_leaves_the_next_request_unharmed(ports, images, expected):
     client = Client.over_grpc(f"localhost:{ports['grpc']}", "digits", timeout=0.2)
     start = time.perf_counter()
