@@ -1,5 +1,4 @@
 import csv
-import dataclasses
 import fcntl
 import io
 import os
@@ -8,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, BinaryIO, Self
 
 from lsrs_tf.files import written_whole
-from lsrs_tf.records import schema
+from lsrs_tf.records import refusals, schema
 from lsrs_tf.records.notation import shown
-from lsrs_tf.records.reading import GZIP, Table, table_of, written_row
+from lsrs_tf.records.reading import Table, table_of, written_row
 from lsrs_tf.records.schema import is_correct
 
 _ADVICE = "Remove the line; its image will be certified again when certification resumes."
@@ -124,7 +123,7 @@ class Journal:
         self._check_settings(table.records)
         for record, row in zip(table.records, table.rows, strict=True):
             if record.idx in self.done:
-                _check_equal(self.done[record.idx], record, table.path)
+                refusals.check_equal(self.done[record.idx], record, table.path)
             else:
                 self._append(dict(zip(table.header, row, strict=True)))
                 self.done[record.idx] = record
@@ -184,7 +183,7 @@ class Journal:
             header = written_row(self._columns)
             # A kill can leave half of the first line, too.
             if not header.encode().startswith(content):
-                raise self._another_kind(content)
+                raise refusals.another_kind(self._path, content, self._columns)
             os.truncate(self._path, 0)
             self._write(header)
             return {}
@@ -212,30 +211,17 @@ class Journal:
             text = content.decode("utf-8-sig")
             found = next(csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True))
         except (UnicodeDecodeError, csv.Error, StopIteration) as error:
-            raise self._another_kind(content) from error
+            raise refusals.another_kind(self._path, content, self._columns) from error
         names = {name.strip() for name in found}
         missing = {*self._columns} - names
-        if names - {*self._columns} or missing - schema.LATER:
-            raise self._another_kind(content)
+        different = (names - {*self._columns}) | (missing - schema.LATER)
+        if different == {refusals.HEAD_DTYPE}:
+            now = self._settings.get(refusals.HEAD_DTYPE)
+            raise refusals.another_head(self._path, text, now)
+        if different:
+            raise refusals.another_kind(self._path, content, self._columns)
         self._columns = [name for name in self._columns if name not in missing]
         return text
-
-    def _another_kind(self, content: bytes) -> FileExistsError:
-        """Returns the error about a file that is not one to go on with."""
-        if content.startswith(GZIP):
-            return FileExistsError(
-                f"{self._path} is compressed, and rows cannot be appended to it. Decompress it "
-                "(gunzip), or give another --outfile."
-            )
-        first = content.splitlines()[0].decode("utf-8-sig", errors="replace")
-        found = [name.strip() for name in first.split("\t")]
-        others = [shown(name) for name in found if name not in self._columns][:3]
-        missing = [name for name in self._columns if name not in found][:3]
-        return FileExistsError(
-            f"{self._path} is another kind of file, or has other columns (it has "
-            f"{', '.join(others) or 'none'} in addition to those expected, and lacks "
-            f"{', '.join(missing) or 'none'}). Give another --outfile, or remove the file."
-        )
 
     def _check_settings(self, records: Iterable[Any]) -> None:
         for record in records:
@@ -251,11 +237,7 @@ class Journal:
                 if value != self._settings[name]
             ]
             if changed:
-                raise FileExistsError(
-                    f"{self._path} was begun with other settings ({'; '.join(changed)}). Mixing "
-                    "them would make the results meaningless. Give another --outfile, or remove "
-                    "the file."
-                )
+                raise refusals.other_settings(self._path, changed)
 
     def _about_half_a_row(self, half: str, header: tuple[str, ...]) -> str:
         cells, place = half.split("\t"), header.index("idx")
@@ -284,17 +266,3 @@ class Journal:
                 f"cannot write to {self._path} ({error.strerror}). The rows before are safe; make "
                 "room and give the same command again",
             ) from error
-
-
-def _check_equal(before: Any, now: Any, path: pathlib.Path) -> None:
-    """Raises if two records of one image differ in more than the time."""
-    times = {"seconds": 0.0}
-    one, other = (dataclasses.replace(record, **times) for record in (before, now))
-    different = {name for name, text in other.extra.items() if one.extra.get(name, text) != text}
-    own = dataclasses.replace(one, extra={}) != dataclasses.replace(other, extra={})
-    if own or different:
-        raise ValueError(
-            f"{path} has another certificate for image {now.idx} than was found before (it differs "
-            f"in {', '.join(sorted(different)) or 'the certificate itself'}): one of two machines "
-            "computes otherwise. Certify on machines of one kind."
-        )

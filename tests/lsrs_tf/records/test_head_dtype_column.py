@@ -38,11 +38,15 @@ def _write(path, settings, indices):
 
 @pytest.mark.parametrize("indices", [[0], []])
 def test_a_file_is_not_resumed_with_another_dtype(tmp_path, indices):
-    for before, now in ((SETTINGS, CAST), (CAST, SETTINGS)):
+    cast = "bfloat16" if indices else "cast"
+    for before, now, said in (
+        (SETTINGS, CAST, "own before, bfloat16 now"),
+        (CAST, SETTINGS, f"{cast} before, own now"),
+    ):
         path = tmp_path / f"{len(before)}.tsv"
         _write(path, before, indices)
         content = path.read_bytes()
-        with pytest.raises(FileExistsError, match="head_dtype"):
+        with pytest.raises(FileExistsError, match=rf"other settings \(head_dtype: {said}\)"):
             _write(path, now, [1])
         assert path.read_bytes() == content
         _write(path, before, [1])
