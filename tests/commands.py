@@ -1,12 +1,18 @@
 """Commands in processes of their own, which begin with TensorFlow imported."""
 
+import contextlib
+import importlib
+import importlib.util
 import multiprocessing
 import os
 import pathlib
+import re
 import runpy
 import subprocess
 import sys
 import tempfile
+
+from absl import flags
 
 # Its processes are forked from one that has imported these modules, and done nothing else: no flag
 # is defined, no device in use, no random number drawn. To import them takes longer than most
@@ -54,3 +60,31 @@ def _run_module(module, arguments):
 def _run_code(code, arguments):
     sys.argv = ["-c", *arguments]
     exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+
+
+@contextlib.contextmanager
+def imported_command(name):
+    """Imports a command whose flags have names that others have as well, and forgets it again.
+
+    Yields:
+        The module, with its own flags parsed from none.
+    """
+    source = pathlib.Path(importlib.util.find_spec(name).origin).read_text()
+    own = re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', source)
+    others = {flag: flags.FLAGS[flag] for flag in own if flag in flags.FLAGS}
+    _forget(others)
+    module = importlib.import_module(name)
+    try:
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS([name])
+        yield module
+    finally:
+        _forget(own)
+        for flag, value in others.items():
+            flags.FLAGS[flag] = value
+        del sys.modules[name]
+
+
+def _forget(names):
+    for name in names:
+        delattr(flags.FLAGS, name)

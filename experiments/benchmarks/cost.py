@@ -36,9 +36,9 @@ flags.DEFINE_list(
     "machines", _MACHINES, "Names and multiply-adds a second of heads, such as 'my GPU:1e13'."
 )
 flags.DEFINE_integer("workers", 64, "Workers like this machine, for one column.", lower_bound=1)
-flags.DEFINE_integer("fixed_samples", 100_100, "Samples of the fixed method.", lower_bound=1)
+flags.DEFINE_integer("samples_of_fixed", 100_100, "Samples of the fixed method.", lower_bound=1)
 flags.DEFINE_float(
-    "sequential_samples",
+    "samples_of_sequential",
     2_000,
     "Mean samples of an image by the sequential method; see experiments.benchmarks.samples.",
     lower_bound=1,
@@ -182,7 +182,7 @@ def main(argv):
     if argv[1:]:
         heads = ["file", "predicted (s/image)", "measured (s/image)", "predicted / measured"]
         print(markdown_table(heads, file_rows(argv[1:], rates)), "\n")
-    samples = {"fixed": flag.fixed_samples, "sequential": flag.sequential_samples}
+    samples = {"fixed": flag.samples_of_fixed, "sequential": flag.samples_of_sequential}
     heads = ["data set", "network", "method", "hours here", f"{flag.workers} like this", *machines]
     found = networks(flag.imagenet)
     print(markdown_table(heads, plan_rows(found, samples, machines, flag.workers, rates)))

@@ -39,14 +39,14 @@ flags.adopt_module_key_flags(benchmark_flags)
 flags.adopt_module_key_flags(command_line)
 
 
-def training_step(objective, orthogonal_layers, width, batch_size):
+def training_step(objective, orthogonal_layers, width, batch_size, jit_compile="auto"):
     """Returns a function that takes one optimizer step of a ResNet18 for 32 x 32 pixels."""
     model = models.resnet18(orthogonal_layers=orthogonal_layers, width=width)
     model.compile(
         keras.optimizers.SGD(0.01, momentum=0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         objective=objective,
-        jit_compile={"auto": "auto", "xla": True, "none": False}[flags.FLAGS.step_compiler],
+        jit_compile=jit_compile,
     )
     rng = np.random.default_rng(0)
     images = rng.uniform(size=(batch_size, 32, 32, 3)).astype(np.float32)
@@ -54,13 +54,13 @@ def training_step(objective, orthogonal_layers, width, batch_size):
     return lambda: model.train_on_batch(images, classes)
 
 
-def step_table(names, depths, width, batch_size, rounds):
+def step_table(names, depths, width, batch_size, rounds, jit_compile="auto"):
     """Returns the lines of a Markdown table of training steps."""
     lines = ["| replaced | objective | ms a step | / gaussian |", "|---|---|---|---|"]
     for depth in depths:
         medians = interleaved_medians(
             {
-                name: training_step(_OBJECTIVES[name](), depth, width, batch_size)
+                name: training_step(_OBJECTIVES[name](), depth, width, batch_size, jit_compile)
                 for name in dict.fromkeys(["gaussian", *names])
             },
             rounds,
@@ -83,7 +83,8 @@ def main(argv):
             )
     settings = (flag.step_width, flag.step_images, flag.rounds)
     depths = [int(depth) for depth in flag.depths]
-    print("\n".join(step_table(flag.objectives, depths, *settings)))
+    jit_compile = {"auto": "auto", "xla": True, "none": False}[flag.step_compiler]
+    print("\n".join(step_table(flag.objectives, depths, *settings, jit_compile)))
 
 
 if __name__ == "__main__":

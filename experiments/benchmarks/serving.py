@@ -8,9 +8,9 @@ samples take, then from many at once; `certify_margin`, if the version has it, w
 with several from one client and from many. Answers to equal requests must be equal; any other is
 wrong.
 
-With --model, the file of the exported model, images per second of `certify` and `certify_at` are
-measured in addition, by 1, 4 and --clients clients that send one image at a time, and as a ratio to
-a `Certifier` of this process with the settings of the version, measured just before.
+With --keras_model, the file of the exported model, images per second of `certify` and `certify_at`
+are measured in addition, by 1, 4 and --clients clients that send one image at a time, and as a
+ratio to a `Certifier` of this process with the settings of the version, measured just before.
 """
 
 import concurrent.futures
@@ -34,13 +34,13 @@ from lsrs_tf.evaluation import markdown_table
 
 flags.DEFINE_string("grpc", None, "Address of the gRPC interface, such as localhost:8500.")
 flags.DEFINE_string("rest", None, "Address of the REST interface, such as http://localhost:8501.")
-flags.DEFINE_string("model_name", None, "Name on the server; by default that of the model card.")
+flags.DEFINE_string("served_name", None, "Name on the server; by default that of the model card.")
 flags.DEFINE_integer("clients", 16, "Clients at once.", lower_bound=1)
 flags.DEFINE_integer("seconds", 60, "How long they ask.", lower_bound=1)
 flags.DEFINE_integer("request_n", 1_000, "Noisy samples of a request.", lower_bound=2)
-flags.DEFINE_string("model", None, "Keras file of the model, for the ratio to this process.")
-flags.DEFINE_float("radius", 0.25, "Radius of certify_at.", lower_bound=0.0)
-flags.DEFINE_integer("timeout", 60, "Seconds that a request may take.", lower_bound=1)
+flags.DEFINE_string("keras_model", None, "Keras file of the model, for the ratio to this process.")
+flags.DEFINE_float("request_radius", 0.25, "Radius of certify_at.", lower_bound=0.0)
+flags.DEFINE_integer("request_timeout", 60, "Seconds that a request may take.", lower_bound=1)
 flags.adopt_module_key_flags(benchmark_flags)
 flags.adopt_module_key_flags(command_line)
 
@@ -149,7 +149,7 @@ def report_throughput(address, make_client, images, settings):
         images: float32 array [images, height, width, channels].
         settings: dict, `certificates` of the model card.
     """
-    radius, rows = flags.FLAGS.radius, []
+    radius, rows = flags.FLAGS.request_radius, []
     asks = {
         "certify": ({}, lambda client, image: client.certify(image)),
         "certify_at": (
@@ -157,7 +157,7 @@ def report_throughput(address, make_client, images, settings):
             lambda client, image: client.certify_at(image, radius),
         ),
     }
-    model = keras.saving.load_model(flags.FLAGS.model)
+    model = keras.saving.load_model(flags.FLAGS.keras_model)
     for name, (method, ask) in asks.items():
         certifier = Certifier(
             model,
@@ -205,9 +205,9 @@ def interfaces(name):
     """Yields (name of the interface, function that makes a client), those that flags name."""
     flag = flags.FLAGS
     if flag.grpc:
-        yield "gRPC", lambda: Client.over_grpc(flag.grpc, name, flag.timeout)
+        yield "gRPC", lambda: Client.over_grpc(flag.grpc, name, flag.request_timeout)
     if flag.rest:
-        yield "REST", lambda: Client.over_rest(flag.rest, name, flag.timeout)
+        yield "REST", lambda: Client.over_rest(flag.rest, name, flag.request_timeout)
 
 
 def main(argv):
@@ -217,7 +217,7 @@ def main(argv):
         raise ValueError("Give the folder of a version, and --grpc, --rest or both.")
     version = pathlib.Path(argv[1])
     card = read_model_card(version) or {"name": version.resolve().parent.name}
-    name = flag.model_name or card["name"]
+    name = flag.served_name or card["name"]
     signatures = read_signatures(version)
     shape = signatures["predict_clean"].inputs["images"].tensor_shape.dim
     sizes = [dimension.size for dimension in shape[1:]]
@@ -226,7 +226,7 @@ def main(argv):
         rows = [report(address, make, images) for address, make in interfaces(name)]
         print(f"Requests of one image and {flag.request_n} samples:\n")
         print(markdown_table(["interface", *_COLUMNS, "ms / 1,000 samples"], rows))
-    if flag.model is not None:
+    if flag.keras_model is not None:
         rows = [
             row
             for address, make in interfaces(name)

@@ -196,19 +196,24 @@ def _differences(expected, found):
     It is infinite where one of two is not finite and the other something else.
     """
     # Class by class: one that is masked by a large number must not hide what others do.
-    units = np.array([_unit(logits[np.isfinite(logits)]) for logits in expected.T])
+    units = _units(expected)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         differences = np.abs(expected - found)
         same = (expected == found) | (np.isnan(expected) & np.isnan(found))
         return np.where(same, 0.0, np.where(np.isfinite(differences), differences / units, np.inf))
 
 
-def _unit(logits):
-    """Returns the deviation of the finite logits of a class."""
-    if not logits.size:
-        return 1.0
-    # Logits that are all alike have no deviation but that of their rounding.
-    return max(np.std(logits), 1e-2 * np.max(np.abs(logits)), np.finfo(np.float64).tiny)
+def _units(logits):
+    """Returns the deviations of the finite logits of each class, float array [classes]."""
+    finite = [of_class[np.isfinite(of_class)] for of_class in logits.T]
+    deviations = np.array([np.std(values) if values.size else 1.0 for values in finite])
+    sizes = np.array([np.max(np.abs(values), initial=0.0) for values in finite])
+    # Logits that are all alike, as in a pass of one row, have no deviation but that of their
+    # rounding, which is one of sums of the size that logits of most classes have.
+    usual = np.sort(sizes)[(len(sizes) - 1) // 2]
+    return np.max(
+        [deviations, 1e-2 * sizes, np.full(sizes.shape, max(0.1 * usual, 1e-300))], axis=0
+    )
 
 
 def _received(expected, found):

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from absl.testing import flagsaver
 
-from experiments import command_line, request
+from experiments import command_line
 from export.answers import Certificates, MarginCertificates, RobustLabels
+from tests.commands import imported_command
 
 
 class Served:
@@ -28,21 +29,27 @@ class Served:
         return MarginCertificates(answer.label, answer.radius, answer.radius)
 
 
+@pytest.fixture(scope="module")
+def command():
+    with imported_command("experiments.request") as module:
+        yield module
+
+
 @pytest.fixture
-def printed(tmp_path, monkeypatch, capsys):
+def printed(command, tmp_path, monkeypatch, capsys):
     """A function of flags that runs the command, and returns what it prints and its status."""
     names = []
     for size in (1, 2, 0):
         names.append(str(tmp_path / f"{size}.png"))
         (tmp_path / f"{size}.png").write_bytes(b"x" * size)
-    monkeypatch.setattr(request, "make_client", lambda *_: Served())
+    monkeypatch.setattr(command, "make_client", lambda *_: Served())
 
     def printed(images=3, **given):
         given.update(server="host:1", model_name="digits", image=names[:images])
         status = 0
         with flagsaver.flagsaver(**given):
             try:
-                request.main(["request"])
+                command.main(["request"])
             except SystemExit as ended:
                 status = ended.code
         return capsys.readouterr().out.strip(), status
@@ -63,12 +70,6 @@ def asked(printed):
         ]
 
     return asked
-
-
-@pytest.fixture(autouse=True, scope="module")
-def parsed():
-    if not request.flags.FLAGS.is_parsed():
-        request.flags.FLAGS(["request"])
 
 
 def test_answers_of_files_are_printed(asked):

@@ -22,7 +22,7 @@ def test_whole_path_from_the_flag_file_to_the_saved_model(tmp_path):
     small = ["--epochs=2", "--num_images=6", "--n=100"]
     ended = _train(run, *small)
     assert ended.returncode == 0, ended.stderr
-    assert re.search(r"\| LS-RS +\| smoothed +\| 0.25 +\| 2/4 +\|", ended.stdout)
+    assert re.search(r"\| LS-RS +\| smoothed +\| 0.25 +\| 2/12 +\|", ended.stdout)
     names = {path.name for path in run.iterdir()}
     assert names == {
         "certified.tsv",
