@@ -33,7 +33,7 @@ from lsrs_tf.statistics.radius_scale import RadiusScale
 
 flags.DEFINE_list("radii", ["0.25", "0.5", "0.75"], "Target radii.")
 flags.DEFINE_integer("horizon", 100_000, "The most samples, and those of the fixed method.")
-flags.DEFINE_float("tolerance", 0.05, "How much smaller than at the horizon radii may be.")
+flags.DEFINE_float("radius_tolerance", 0.05, "How much smaller than at the horizon radii may be.")
 flags.DEFINE_integer(
     "repetitions", 5, "Simulated votes of each image, for the tolerance.", lower_bound=1
 )
@@ -201,7 +201,7 @@ def main(argv):
     flag = flags.FLAGS
     radii = number_list("radii")
     print(table(run, radii, flag.horizon), flush=True)
-    print(tolerance_table(run, flag.tolerance, flag.horizon, flag.repetitions))
+    print(tolerance_table(run, flag.radius_tolerance, flag.horizon, flag.repetitions))
 
 
 if __name__ == "__main__":
