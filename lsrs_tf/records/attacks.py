@@ -7,13 +7,10 @@ from below, and is never read as one.
 import dataclasses
 import math
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from lsrs_tf.records import notation
-from lsrs_tf.records.journal import Journal
-from lsrs_tf.records.layout import ImageRecord, Layout
-from lsrs_tf.records.reading import Table
+from lsrs_tf.records.layout import ImageRecord, Layout, LayoutJournal
 
 # The file in the folder of a training run, and those of shards and of other attacks.
 IN_A_FOLDER = "attacked.tsv"
@@ -33,7 +30,6 @@ _PARSERS = {
     "clean": lambda text: notation.whole_number(text, least=-1),
     "time": notation.duration,
 }
-COLUMNS = tuple(_PARSERS)
 SETTINGS = (
     "data",
     "data_fingerprint",
@@ -79,43 +75,6 @@ class AttackRecord(ImageRecord):
     extra: dict[str, str]
 
 
-class AttackJournal(Journal):
-    """The file of an attack that is open for appending, and resumes where it was left.
-
-    Args:
-        path: the file.
-        settings: dict of str to value, those of `SETTINGS`, that all rows must agree on.
-
-    Attributes:
-        done: dict of index to `AttackRecord`.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], settings: Mapping[str, object]) -> None:
-        super().__init__(path, {name: settings.get(name) for name in SETTINGS}, RESULTS)
-
-    def add(self, record: AttackRecord) -> None:
-        """Writes the row of one image; `extra` are its results."""
-        self._append(
-            {
-                **self._settings,
-                **record.extra,
-                "idx": record.idx,
-                "label": record.label,
-                "found": record.found,
-                "distance": repr(float(record.distance)),
-                "changed_distance": repr(float(record.changed_distance)),
-                "clean": record.clean,
-                "time": record.seconds,
-            }
-        )
-
-    def _own_columns(self) -> tuple[str, ...]:
-        return COLUMNS
-
-    def _records_of(self, text: str) -> tuple[Table, list[AttackRecord]]:
-        return LAYOUT.table_of(text, self._path)
-
-
 def _record(values: dict[str, Any], texts: dict[str, str]) -> AttackRecord:
     record = AttackRecord(seconds=values.pop("time"), **values, extra=texts)
     if record.changed_distance < record.distance:
@@ -133,6 +92,23 @@ LAYOUT = Layout(
     results=RESULTS,
     record=_record,
 )
+
+
+class AttackJournal(LayoutJournal):
+    """The file of an attack that is open for appending, see `LayoutJournal`."""
+
+    layout = LAYOUT
+
+    def add(self, record: AttackRecord) -> None:
+        """Writes the row of one image; `extra` are its results."""
+        self._add(
+            record,
+            {
+                "found": record.found,
+                "distance": repr(float(record.distance)),
+                "changed_distance": repr(float(record.changed_distance)),
+            },
+        )
 
 
 def read_attacks(path: str | os.PathLike[str]) -> list[AttackRecord]:

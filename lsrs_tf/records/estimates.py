@@ -2,13 +2,10 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from lsrs_tf.records import notation
-from lsrs_tf.records.journal import Journal
-from lsrs_tf.records.layout import ImageRecord, Layout
-from lsrs_tf.records.reading import Table
+from lsrs_tf.records.layout import ImageRecord, Layout, LayoutJournal
 
 # The file in the folder of a training run, and those of shards and of other settings.
 IN_A_FOLDER = "estimated.tsv"
@@ -59,41 +56,6 @@ class EstimateRecord(ImageRecord):
         return self.estimate if self.clean == self.label else 0.0
 
 
-class EstimateJournal(Journal):
-    """The file of estimates that is open for appending, and resumes where it was left.
-
-    Args:
-        path: the file.
-        settings: dict of str to value, those of `SETTINGS`, that all rows must agree on.
-
-    Attributes:
-        done: dict of index to `EstimateRecord`.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], settings: Mapping[str, object]) -> None:
-        super().__init__(path, {name: settings.get(name) for name in SETTINGS}, RESULTS)
-
-    def add(self, record: EstimateRecord) -> None:
-        """Writes the row of one image; `extra` are its results."""
-        self._append(
-            {
-                **self._settings,
-                **record.extra,
-                "idx": record.idx,
-                "label": record.label,
-                "clean": record.clean,
-                "estimate": repr(float(record.estimate)),
-                "time": record.seconds,
-            }
-        )
-
-    def _own_columns(self) -> tuple[str, ...]:
-        return tuple(_PARSERS)
-
-    def _records_of(self, text: str) -> tuple[Table, list[EstimateRecord]]:
-        return LAYOUT.table_of(text, self._path)
-
-
 def _record(values: dict[str, Any], texts: dict[str, str]) -> EstimateRecord:
     return EstimateRecord(seconds=values.pop("time"), **values, extra=texts)
 
@@ -106,6 +68,21 @@ LAYOUT = Layout(
     results=RESULTS,
     record=_record,
 )
+
+
+class EstimateJournal(LayoutJournal):
+    """The file of estimates that is open for appending, see `LayoutJournal`."""
+
+    layout = LAYOUT
+
+    def add(self, record: EstimateRecord) -> None:
+        """Writes the row of one image; `extra` are its results."""
+        self._add(
+            record,
+            {
+                "estimate": repr(float(record.estimate)),
+            },
+        )
 
 
 def read_estimates(path: str | os.PathLike[str]) -> list[EstimateRecord]:

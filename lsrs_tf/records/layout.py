@@ -8,9 +8,10 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from lsrs_tf.records import schema
+from lsrs_tf.records.journal import Journal
 from lsrs_tf.records.reading import Table, numbered_rows
 
 
@@ -19,10 +20,16 @@ class ImageRecord:
 
     Attributes:
         idx: int, the place of the image in its test set.
+        label: int, the true class.
+        clean: int, the answer for the image as it is.
+        seconds: float.
         extra: dict of str to str, the further columns as they are written.
     """
 
     idx: int
+    label: int
+    clean: int
+    seconds: float
     extra: dict[str, str]
 
     def value(self, name: str) -> Any:
@@ -130,3 +137,42 @@ class Layout(Generic[Row]):
             except ValueError as error:
                 raise ValueError(f"column {name} {error}") from error
         return self.record(values, texts)
+
+
+class LayoutJournal(Journal):
+    """A file of a layout that is open for appending, and resumes where it was left.
+
+    Args:
+        path: the file.
+        settings: dict of str to value, the settings of the layout, that all rows must agree on.
+
+    Attributes:
+        layout: `Layout` of the file, which subclasses name.
+        done: dict of index to record.
+    """
+
+    layout: ClassVar[Layout[Any]]
+
+    def __init__(self, path: str | os.PathLike[str], settings: Mapping[str, object]) -> None:
+        own = {name: settings.get(name) for name in self.layout.settings}
+        super().__init__(path, own, self.layout.results)
+
+    def _add(self, record: ImageRecord, values: Mapping[str, object]) -> None:
+        """Writes the row of one image, with values of columns that only this layout has."""
+        self._append(
+            {
+                **self._settings,
+                **record.extra,
+                "idx": record.idx,
+                "label": record.label,
+                "clean": record.clean,
+                "time": record.seconds,
+                **values,
+            }
+        )
+
+    def _own_columns(self) -> tuple[str, ...]:
+        return tuple(self.layout.parsers)
+
+    def _records_of(self, text: str) -> tuple[Table, list[Any]]:
+        return self.layout.table_of(text, self._path)
