@@ -8,14 +8,13 @@ the certified radii in the report.
     python -m experiments.report runs/digits_ls
 """
 
-import pathlib
-
 from absl import flags
 
 from experiments import certified_test_set, checkpoints, command_line, datasets, shared_flags
 from experiments.attacked_test_set import attack_test_images
 from experiments.run_directory import RunDirectory
 from lsrs_tf.attacks.functions import attacker_of
+from lsrs_tf.records.attacks import IN_A_FOLDER
 
 flags.DEFINE_string("run_dir", None, "Folder of the training run (its --output_dir).")
 flags.DEFINE_float("sigma", None, "Standard deviation of the noise; by default that of training.")
@@ -36,12 +35,8 @@ def main(argv):
     flag = flags.FLAGS
     run = RunDirectory(flag.run_dir)
     data = datasets.load(run.settings()["dataset"], flag.data_dir, flag.download)
-    shard = certified_test_set.parsed_shard(flag.shard)
-    path = pathlib.Path(
-        flag.outfile or certified_test_set.shard_path(run.path / "attacked.tsv", shard)
-    )
-    indices = certified_test_set.of_shard(
-        certified_test_set.evenly_spread(data.num_test, flag.num_images), shard
+    path, indices = certified_test_set.file_and_images(
+        data, flag.num_images, flag.shard, run.path / IN_A_FOLDER, flag.outfile
     )
     model = checkpoints.load_model(run.model)
     settings = {

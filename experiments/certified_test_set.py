@@ -66,6 +66,24 @@ def shard_path(path, shard):
     return path.with_name(f"{path.stem}.{shard[0]}of{shard[1]}{path.suffix}")
 
 
+def file_and_images(data, num_images, shard, path, outfile):
+    """Returns where a command writes, and for which test images.
+
+    Args:
+        data: `datasets.ImageData`.
+        num_images: int, or None for all, see `evenly_spread`.
+        shard: str such as '2/4', or None.
+        path: `pathlib.Path` of the file in the folder of the run.
+        outfile: str, the file that was asked for, or None.
+
+    Returns:
+        (the file, increasing list of int).
+    """
+    part = parsed_shard(shard)
+    indices = of_shard(evenly_spread(data.num_test, num_images), part)
+    return outfile or shard_path(path, part), indices
+
+
 def certify_test_images(certifier, model, data, path, replaced, indices):
     """Certifies test images into a file, leaving out those that it holds already.
 

@@ -35,10 +35,8 @@ def main(argv):
     run = RunDirectory(flag.run_dir)
     settings = run.settings()
     data = datasets.load(settings["dataset"], flag.data_dir, flag.download)
-    shard = certified_test_set.parsed_shard(flag.shard)
-    path = flag.outfile or certified_test_set.shard_path(run.certified, shard)
-    indices = certified_test_set.of_shard(
-        certified_test_set.evenly_spread(data.num_test, flag.num_images), shard
+    path, indices = certified_test_set.file_and_images(
+        data, flag.num_images, flag.shard, run.certified, flag.outfile
     )
     # After what can be refused at once: freezing and proving an encoder takes a while.
     with checkpoints.strategy_of_all_gpus().scope():
@@ -57,8 +55,8 @@ def main(argv):
         ),
         indices,
     )
-    following = f"report {path}" if shard is None else f"merge --run_dir={flag.run_dir}"
-    if shard is not None and flag.num_images is not None:
+    following = f"report {path}" if flag.shard is None else f"merge --run_dir={flag.run_dir}"
+    if flag.shard is not None and flag.num_images is not None:
         following += f" --num_images={flag.num_images}"
     print(f"Wrote {path}. Next: python -m experiments.{following}")
 

@@ -9,8 +9,6 @@ prove nothing.
     python -m experiments.report runs/digits_margin
 """
 
-import pathlib
-
 from absl import flags
 
 from experiments import certified_test_set, checkpoints, command_line, datasets, shared_flags
@@ -41,12 +39,8 @@ def main(argv):
     flag = flags.FLAGS
     run = RunDirectory(flag.run_dir)
     data = datasets.load(run.settings()["dataset"], flag.data_dir, flag.download)
-    shard = certified_test_set.parsed_shard(flag.shard)
-    path = pathlib.Path(
-        flag.outfile or certified_test_set.shard_path(run.path / IN_A_FOLDER, shard)
-    )
-    indices = certified_test_set.of_shard(
-        certified_test_set.evenly_spread(data.num_test, flag.num_images), shard
+    path, indices = certified_test_set.file_and_images(
+        data, flag.num_images, flag.shard, run.path / IN_A_FOLDER, flag.outfile
     )
     settings = {
         "estimate_radius": flag.estimate_radius,
