@@ -33,7 +33,13 @@ from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
 _MACHINES = ["H100:18.5e12", "H100 TF32:46.7e12"]
 
 flags.DEFINE_list(
-    "machines", _MACHINES, "Names and multiply-adds a second of heads, such as 'my GPU:1e13'."
+    "machines",
+    _MACHINES,
+    "Names and multiply-adds a second of heads, such as 'my GPU:1e13'; with the price of an hour, "
+    "such as 'my GPU:1e13@2.5', for a table of costs.",
+)
+flags.DEFINE_float(
+    "price", None, "Price of an hour of a machine like this, for a table of costs.", lower_bound=0.0
 )
 flags.DEFINE_integer("workers", 64, "Workers like this machine, for one column.", lower_bound=1)
 flags.DEFINE_integer("samples_of_fixed", 100_100, "Samples of the fixed method.", lower_bound=1)
@@ -129,45 +135,84 @@ def networks(with_imagenet):
             yield name, images, defense, multiply_adds(model.encoder), multiply_adds(model.head)
 
 
-def plan_rows(found, samples, machines, workers, rates):
-    """Returns rows of a table: hours of whole test sets.
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """A machine to plan with.
+
+    Attributes:
+        rate: float, multiply-adds a second of heads.
+        price: float, of an hour, or None if it is not known.
+    """
+
+    rate: float
+    price: float | None = None
+
+
+def plan_hours(found, samples, machines):
+    """Returns hours of whole test sets by (data set, defense, method), a dict of lists.
 
     Args:
         found: what `networks` yields.
         samples: dict of method to samples of an image.
-        machines: dict of name to multiply-adds a second.
-        workers: int, machines like this one, for one column.
-        rates: `Rates` of this machine, whose encoder rate all machines are given: it is a lower
-            limit for others.
+        machines: list of `Rates`.
     """
-    rows = []
-    for name, images, defense, once, sample in found:
-        for method, count in samples.items():
-            here = images * rates.seconds(once, sample, count) / 3600
-            others = [
-                images * Rates(rates.encoder, head).seconds(once, sample, count) / 3600
-                for head in machines.values()
-            ]
-            hours = [here, here / workers, *others]
-            rows.append([name, defense, method, *(f"{hour:,.3g}" for hour in hours)])
-    return rows
+    return {
+        (name, defense, method): [
+            images * machine.seconds(once, sample, count) / 3600 for machine in machines
+        ]
+        for name, images, defense, once, sample in found
+        for method, count in samples.items()
+    }
 
 
 def parsed_machines(entries):
-    """Returns dict of name to multiply-adds a second, of texts such as 'my GPU:1e13'."""
+    """Returns dict of name to `Machine`, of texts such as 'my GPU:1e13' or 'my GPU:1e13@2.5'."""
     machines = {}
     for entry in entries:
-        name, _, rate = entry.rpartition(":")
+        name, _, figures = entry.rpartition(":")
+        rate, at, price = figures.partition("@")
         try:
-            machines[name] = float(rate)
+            machine = Machine(float(rate), float(price) if at else None)
         except ValueError:
-            machines[name] = -1.0
-        if not name or not 0 < machines[name] < float("inf"):
+            machine = Machine(-1.0)
+        sound = 0 < machine.rate < float("inf") and 0 <= (machine.price or 0.0) < float("inf")
+        if not name or not sound:
             raise ValueError(
-                "--machines takes names and multiply-adds a second, such as 'my GPU:1e13'. "
-                f"Received: {entry!r}"
+                "--machines takes names and multiply-adds a second, such as 'my GPU:1e13', and "
+                f"perhaps the price of an hour, such as 'my GPU:1e13@2.5'. Received: {entry!r}"
             )
+        machines[name] = machine
     return machines
+
+
+def _figures(values):
+    return ["-" if value is None else f"{value:,.3g}" for value in values]
+
+
+def hours_table(hours, machines, workers):
+    """Returns the table of hours; the second column divides the work between workers."""
+    heads = ["data set", "network", "method", "hours here", f"{workers} like this", *machines]
+    return markdown_table(
+        heads,
+        [[*key, *_figures([row[0], row[0] / workers, *row[1:]])] for key, row in hours.items()],
+    )
+
+
+def price_table(hours, machines, price):
+    """Returns the table of costs; to divide the work between machines does not change them."""
+    prices = [price, *(machine.price for machine in machines.values())]
+    heads = ["data set", "network", "method", "cost here", *machines]
+    rows = [
+        [
+            *key,
+            *_figures(
+                None if each is None else each * hour
+                for each, hour in zip(prices, row, strict=True)
+            ),
+        ]
+        for key, row in hours.items()
+    ]
+    return markdown_table(heads, rows)
 
 
 def main(argv):
@@ -183,9 +228,12 @@ def main(argv):
         heads = ["file", "predicted (s/image)", "measured (s/image)", "predicted / measured"]
         print(markdown_table(heads, file_rows(argv[1:], rates)), "\n")
     samples = {"fixed": flag.samples_of_fixed, "sequential": flag.samples_of_sequential}
-    heads = ["data set", "network", "method", "hours here", f"{flag.workers} like this", *machines]
-    found = networks(flag.imagenet)
-    print(markdown_table(heads, plan_rows(found, samples, machines, flag.workers, rates)))
+    # The encoder's rate of this machine is a lower limit of those of others.
+    others = [Rates(rates.encoder, machine.rate) for machine in machines.values()]
+    hours = plan_hours(networks(flag.imagenet), samples, [rates, *others])
+    print(hours_table(hours, machines, flag.workers))
+    if flag.price is not None or any(machine.price is not None for machine in machines.values()):
+        print("\n" + price_table(hours, machines, flag.price))
 
 
 if __name__ == "__main__":
