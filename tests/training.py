@@ -14,7 +14,7 @@ def trained(layer, shape, steps=25):
     before = [weight.numpy() for weight in layer.trainable_weights]
 
     # A graph: the steps of eager execution are what tests of all layers would spend their time on.
-    @tf.function
+    @tf.function(autograph=False)
     def step():
         with tf.GradientTape() as tape:
             loss = tf.reduce_mean((layer(images) - target) ** 2)

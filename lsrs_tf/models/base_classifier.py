@@ -81,7 +81,7 @@ class BaseClassifier:
             largest_radius=math.sqrt(math.prod(self.image_shape)),
         )
         self.rows_together = rows_together(self._logits_of_group, self.image_shape)
-        self._logits = tf.function(self.logits_in_graph).get_concrete_function(
+        self._logits = tf.function(self.logits_in_graph, autograph=False).get_concrete_function(
             tf.TensorSpec([None, *self.image_shape], tf.float32)
         )
 

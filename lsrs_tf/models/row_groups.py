@@ -25,7 +25,7 @@ def rows_together(evaluate, image_shape):
     Returns:
         int.
     """
-    evaluated = tf.function(evaluate).get_concrete_function(
+    evaluated = tf.function(evaluate, autograph=False).get_concrete_function(
         tf.TensorSpec([ROWS, *image_shape], tf.float32)
     )
     rng = np.random.default_rng(0)

@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -111,18 +113,17 @@ class SmoothedClassifier:
     def _trace(self):
         """Makes the functions that Python calls of what runs in graphs."""
         # Traced here and once, so that TensorFlow does not warn of tracing when a program makes
-        # several classifiers.
+        # several classifiers; without a search for conditions on tensors, of which there are none.
+        in_graph = functools.partial(tf.function, autograph=False)
         image = tf.TensorSpec(self.image_shape, tf.float32)
         latent = tf.TensorSpec(self.latent_shape, tf.float32)
         scalar, several = tf.TensorSpec([], tf.int64), tf.TensorSpec([None], tf.int64)
-        self._encode = tf.function(self.encode_in_graph).get_concrete_function(image)
-        self._clean_votes = tf.function(
-            lambda latents: votes_of(self.head(latents, training=False))
-        )
-        self._sample_counts = tf.function(
+        self._encode = in_graph(self.encode_in_graph).get_concrete_function(image)
+        self._clean_votes = in_graph(lambda latents: votes_of(self.head(latents, training=False)))
+        self._sample_counts = in_graph(
             sum_over_replicas(self._strategy, self.graph.sample_counts)
         ).get_concrete_function(image, latent, scalar, scalar, scalar)
-        self._packed_counts = tf.function(
+        self._packed_counts = in_graph(
             sum_over_replicas(self._strategy, self.graph.packed_counts),
             input_signature=[
                 tf.TensorSpec([None, *self.latent_shape], tf.float32),
@@ -132,9 +133,7 @@ class SmoothedClassifier:
             ],
         )
         # Traced for each number of images, which is a constant but for the last ones.
-        self._shared_counts = tf.function(
-            sum_over_replicas(self._strategy, self.graph.shared_counts)
-        )
+        self._shared_counts = in_graph(sum_over_replicas(self._strategy, self.graph.shared_counts))
 
     def count(self, image, latent, purposes_and_samples, seed):
         """Counts the votes of noisy copies of one image.

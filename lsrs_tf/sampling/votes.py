@@ -3,6 +3,8 @@
 All of this runs in graphs; `SmoothedClassifier` is what Python calls.
 """
 
+import functools
+
 import tensorflow as tf
 
 from lsrs_tf.sampling import random_streams
@@ -54,9 +56,10 @@ class VoteGraph:
         self._batch_size, self._replicas = batch_size, replicas
         # XLA computes quantiles less accurately than the proof of exact noise allows.
         draws_compile = jit_compile and noise.compiles
-        self.head_votes = tf.function(self._head_votes, jit_compile=jit_compile)
-        self.pass_votes = tf.function(self._pass_votes, jit_compile=draws_compile)
-        self._pass_counts = tf.function(self._counts_of_one_pass, jit_compile=draws_compile)
+        draws = functools.partial(tf.function, jit_compile=draws_compile, autograph=False)
+        self.head_votes = tf.function(self._head_votes, jit_compile=jit_compile, autograph=False)
+        self.pass_votes = draws(self._pass_votes)
+        self._pass_counts = draws(self._counts_of_one_pass)
 
     def sample_counts(self, image, latent, seed, purpose, samples, replica=0):
         """Counts the votes of noisy copies of one latent.
