@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from export import checking
 from export.radius_tests import RadiusTests
 from export.saved_model import export_margin_model, export_saved_model
 from export.signatures import Signatures
@@ -98,6 +99,25 @@ def version(model, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def full_export(model, tmp_path_factory):
+    """(version with margins and for XLA, how often the server's process was started for it, and how
+    often the function that certifies was traced)."""
+    with pytest.MonkeyPatch.context() as patch:
+        started = _counted(patch, checking, "ask")
+        traced = _counted(patch, Signatures, "certify")
+        directory = tmp_path_factory.mktemp("served") / "digits"
+        version = export_saved_model(model, directory, **SETTINGS, margin=True, xla=True)
+    return version, len(started), len(traced)
+
+
+def _counted(patch, owner, name):
+    """Returns a list that gets an item with every call of a function."""
+    calls, function = [], getattr(owner, name)
+    patch.setattr(owner, name, lambda *args: calls.append(name) or function(*args))
+    return calls
+
+
+@pytest.fixture(scope="session")
 def compiled(tmp_path_factory):
     """A function that compiles a program of this folder, without Python in it, to a path."""
     if COMPILER is None:
@@ -108,10 +128,12 @@ def compiled(tmp_path_factory):
         package = pathlib.Path(tf.__file__).parent
         program = tmp_path_factory.mktemp("c") / name
         libraries = ["-l:libtensorflow_cc.so.2", "-l:libtensorflow_framework.so.2"]
+        # TensorFlow is a gigabyte, which the usual linker takes four times as long to read.
+        linker = ["-fuse-ld=gold"] if shutil.which("ld.gold") else []
         subprocess.run(
             [
                 *(COMPILER, str(source), "-o", str(program), f"-I{package / 'include'}"),
-                *(f"-L{package}", f"-Wl,-rpath,{package}", *libraries),
+                *(f"-L{package}", f"-Wl,-rpath,{package}", *linker, *libraries),
             ],
             check=True,
         )

@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import scipy.special
@@ -11,16 +13,18 @@ from tests.oracles import binomial_tail
 ALPHAS = [0.9, 0.5, 0.05, 1e-3, 1e-6, 1e-9, 1e-15, 1e-30, 1e-100]
 
 
-def _bounds(counts, n, alpha):
-    return (
-        tf.function(graph_confidence.lower_confidence_bound)(
-            tf.constant(counts, tf.int64),
-            tf.fill([len(counts)], n),
-            tf.fill([len(counts)], tf.constant(alpha, tf.float64)),
-        )
-        .numpy()
-        .tolist()
+@functools.cache
+def _lower_bounds():
+    return tf.function(
+        graph_confidence.lower_confidence_bound,
+        input_signature=[tf.TensorSpec([None], kind) for kind in (tf.int64, tf.int32, tf.float64)],
     )
+
+
+def _bounds(counts, n, alpha):
+    rows = len(counts)
+    alphas = tf.fill([rows], tf.constant(alpha, tf.float64))
+    return _lower_bounds()(tf.constant(counts, tf.int64), tf.fill([rows], n), alphas).numpy()
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
@@ -46,7 +50,7 @@ def test_every_count_of_a_thousand():
     counts = np.arange(1_001)
     for alpha in (1e-3, 1e-12):
         expected = [confidence.lower_confidence_bound(int(k), 1_000, alpha) for k in counts]
-        found = np.array(_bounds(counts, 1_000, alpha))
+        found = _bounds(counts, 1_000, alpha)
         assert np.all(found <= np.array(expected) * (1 + 1e-10))
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-15)
 
@@ -92,9 +96,10 @@ def test_label_of_all_votes_is_that_of_the_original(alpha):
             for third in range(n + 1 - first - second)
         ]
     )
-    found = tf.map_fn(
-        lambda row: graph_confidence.predicted_label(row, least), tf.constant(votes, tf.int64)
+    labels = tf.function(
+        lambda rows: tf.map_fn(lambda row: graph_confidence.predicted_label(row, least), rows)
     )
+    found = labels(tf.constant(votes, tf.int64))
     expected = [confidence.predicted_label(row, n, alpha) for row in votes]
     np.testing.assert_array_equal(found, expected)
     assert set(expected) == {-1, 0, 1, 2}

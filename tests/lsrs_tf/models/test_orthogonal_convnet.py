@@ -7,8 +7,7 @@ from lsrs_tf import models
 from lsrs_tf.models.base_classifier import BaseClassifier
 
 
-@pytest.mark.parametrize("size", [8, 16])
-@pytest.mark.parametrize("parametrization", ["cayley", "soc"])
+@pytest.mark.parametrize(("size", "parametrization"), [(16, "cayley"), (8, "soc")])
 def test_its_constant_is_one_and_small_changes_keep_their_size(size, parametrization):
     model = models.orthogonal_convnet(
         width=6, depth=2, input_shape=(size, size, 1), parametrization=parametrization
