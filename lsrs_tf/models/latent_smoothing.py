@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from lsrs_tf.lipschitz import bounded_by_encoder
 from lsrs_tf.models.freezing import freeze_encoder
+from lsrs_tf.models.replica_noise import ReplicaNoise
 from lsrs_tf.number_kinds import is_real_number
 from lsrs_tf.numerics import precision
 
@@ -92,7 +93,7 @@ class LatentSmoothingModel(keras.Model):
         self.sigma = float(checked_sigma(sigma))
         self.objective = None
         # Of standard deviation 1, because Keras' layer takes none above that.
-        self.noise = keras.layers.GaussianNoise(1.0)
+        self.noise = ReplicaNoise(1.0)
         self.supports_jit = precision.xla_is_worthwhile()
         if encoder.built and head.built:
             self.built = True

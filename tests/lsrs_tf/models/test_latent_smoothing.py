@@ -229,3 +229,14 @@ def test_subclasses_may_add_layers_after_the_constructor(tmp_path):
     model = WithTeacher(*parts, 0.25)
     model.export(tmp_path / "exported", verbose=False)
     assert tf.saved_model.load(tmp_path / "exported").serve(_data(2)[0]).shape == (2, 3)
+
+
+def test_one_replica_draws_the_noise_of_keras():
+    model = _model()
+    keras.utils.set_random_seed(1)
+    ours = models.LatentSmoothingModel(model.encoder, model.head, 0.25).noise
+    keras.utils.set_random_seed(1)
+    theirs = keras.layers.GaussianNoise(1.0)
+    for _ in range(2):
+        noise = ours(tf.zeros([2, 3]), training=True)
+        np.testing.assert_array_equal(noise, theirs(tf.zeros([2, 3]), training=True))

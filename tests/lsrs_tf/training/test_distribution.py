@@ -50,6 +50,22 @@ TWO_DEVICES = textwrap.dedent(
             together = trained(objective)
         for left, right in zip(alone, together):
             np.testing.assert_allclose(left, right, rtol=1e-3, atol=1e-4)
+
+    # What the first image of each replica gets in two steps: four noises of the normal law.
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        encoder = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Identity()])
+        head = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
+        model = models.LatentSmoothingModel(encoder, head, 1.0)
+    draw = tf.function(lambda: model(tf.zeros([64, 4, 4, 1]), training=True))
+    drawn = [
+        noise.numpy().ravel()
+        for step in range(2)
+        for noise in strategy.experimental_local_results(strategy.run(draw))
+    ]
+    correlations = np.corrcoef(drawn) - np.eye(4)
+    assert np.abs(correlations).max() < 0.15, correlations
+    np.testing.assert_allclose(np.std(drawn, axis=1), 1, atol=0.1)
     """
 )
 
