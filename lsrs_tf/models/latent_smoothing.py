@@ -93,7 +93,7 @@ class LatentSmoothingModel(keras.Model):
         self.sigma = float(checked_sigma(sigma))
         self.objective = None
         # Of standard deviation 1, because Keras' layer takes none above that.
-        self.noise = ReplicaNoise(1.0)
+        self.noise = ReplicaNoise(1.0, dtype=self.dtype_policy)
         self.supports_jit = precision.xla_is_worthwhile()
         if encoder.built and head.built:
             self.built = True

@@ -231,6 +231,18 @@ def test_subclasses_may_add_layers_after_the_constructor(tmp_path):
     assert tf.saved_model.load(tmp_path / "exported").serve(_data(2)[0]).shape == (2, 3)
 
 
+def test_model_of_half_precision_predicts_where_another_policy_is_set(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = _model()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    images, _ = _data(4)
+    np.testing.assert_array_equal(loaded.predict(images, verbose=0), model(images))
+
+
 def test_one_replica_draws_the_noise_of_keras():
     model = _model()
     keras.utils.set_random_seed(1)
