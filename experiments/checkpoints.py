@@ -50,6 +50,11 @@ def restore_newest(directory):
     return load_model(checkpoints[epoch]), epoch
 
 
+def epochs_done(directory):
+    """Returns how many epochs the newest checkpoint of a folder has behind it, or 0."""
+    return max(_checkpoints(pathlib.Path(directory)), default=0)
+
+
 def load_model(path):
     """Loads a `.keras` file of a `LatentSmoothingModel`.
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from experiments import image_preparation
+from experiments.shares import ALL
 
 NAMES = ("digits", "cifar10", "imagenette", "imagenette64", "imagenet2012")
 CROP_PADDINGS = ("zeros", "reflect")
@@ -30,8 +31,9 @@ class ImageData:
         class_names: tuple of str.
         num_train: int, the number of training images.
         num_test: int, the number of test images.
-        training: function (batch_size, seed) -> `tf.data.Dataset` of shuffled, augmented batches
-            (images float32 [batch, height, width, channels] in [0, 1], labels int64 [batch]).
+        training: function (batch_size, seed, share) -> `tf.data.Dataset` of shuffled, augmented
+            batches (images float32 [batch, height, width, channels] in [0, 1], labels int64
+            [batch]); those of the `shares.Share` of a worker, by default all of them.
         test: function (indices) -> `tf.data.Dataset` of the test (image, label) pairs at these
             increasing indices, or of all for None, in a fixed order.
     """
@@ -165,9 +167,10 @@ def _digits():
         stratify=digits.target,
     )
 
-    def training(batch_size, seed):
+    def training(batch_size, seed, share=ALL):
         train = tf.data.Dataset.from_tensor_slices((train_images, train_labels))
-        return train.shuffle(len(train_images), seed=seed).batch(batch_size).prefetch(2)
+        train = share.images(train.shuffle(len(train_images), seed=seed), len(train_images))
+        return share.batches(train, batch_size).prefetch(2)
 
     return ImageData(
         name="digits",
@@ -208,8 +211,12 @@ def _from_tfds(
     num_train = info.splits["train"].num_examples
     small = shape[0] <= 64
 
-    def training(batch_size, seed):
-        train = builder.as_dataset(split="train", shuffle_files=True, as_supervised=True)
+    def training(batch_size, seed, share=ALL):
+        # Several workers have to read the files in one order.
+        order = None if share.workers == 1 else tfds.ReadConfig(shuffle_seed=seed)
+        train = builder.as_dataset(
+            split="train", shuffle_files=True, as_supervised=True, read_config=order
+        )
         if shrink is not None:
             # Once, before they are kept in memory.
             train = train.map(
@@ -218,6 +225,7 @@ def _from_tfds(
         if small:
             train = train.cache()
         train = train.shuffle(min(num_train, 50_000 if small else 2_000), seed=seed)
+        train = share.images(train, num_train)
         train = train.map(
             lambda image, label: (augment(image), label), num_parallel_calls=tf.data.AUTOTUNE
         )
@@ -237,7 +245,7 @@ def _from_tfds(
                 ),
                 num_parallel_calls=tf.data.AUTOTUNE,
             )
-        return train.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+        return share.batches(train, batch_size).prefetch(tf.data.AUTOTUNE)
 
     def test(indices):
         images = builder.as_dataset(split=test_split, shuffle_files=False, as_supervised=True)

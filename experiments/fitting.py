@@ -7,7 +7,7 @@ import sys
 import keras
 import numpy as np
 
-from experiments import checkpoints
+from experiments import checkpoints, strategies
 from lsrs_tf import models
 
 # Architectures and the number of their layers, as the LS-RS paper counts them.
@@ -163,33 +163,40 @@ class StopOnDivergence(keras.callbacks.Callback):
             )
 
 
-def fit(model, train, epochs, directory, initial_epoch, steps_per_epoch):
+def fit(model, train, epochs, directory, initial_epoch, steps_per_epoch, workers=strategies.ALONE):
     """Fits a compiled model with progress, TensorBoard logs and a checkpoint after every epoch.
 
     Args:
         model: compiled `LatentSmoothingModel`.
-        train: `tf.data.Dataset` of batches, one epoch long.
+        train: `tf.data.Dataset` of batches, one epoch long; of the share of this worker.
         epochs: int, the epoch to stop at.
         directory: folder of the run; gets `checkpoints`, `tensorboard` and `history.csv`.
         initial_epoch: int, epochs done before.
-        steps_per_epoch: int or None, to shorten the epochs.
+        steps_per_epoch: int or None, to shorten the epochs. Several replicas need it.
+        workers: `strategies.Workers` that fit the model together, all by this function. Only the
+            chief writes.
     """
     directory = pathlib.Path(directory)
-    _build_variables(model, train)
+    callbacks, verbose = [StopOnDivergence()], 0
+    if workers.is_chief:
+        # A bar in a terminal, a line for each epoch in a log.
+        verbose = 1 if sys.stdout.isatty() else 2
+        callbacks += [
+            keras.callbacks.TensorBoard(directory / "tensorboard"),
+            keras.callbacks.CSVLogger(directory / "history.csv", append=initial_epoch > 0),
+            checkpoints.CheckpointEveryEpoch(directory / "checkpoints"),
+        ]
+    with workers.scope():
+        _build_variables(model, train)
+    workers.prepare(model)
     model.fit(
-        train.repeat() if steps_per_epoch else train,
+        workers.batches(train.repeat() if steps_per_epoch else train),
         epochs=epochs,
         initial_epoch=initial_epoch,
         shuffle=False,
         steps_per_epoch=steps_per_epoch,
-        # A bar in a terminal, a line for each epoch in a log.
-        verbose=1 if sys.stdout.isatty() else 2,
-        callbacks=[
-            StopOnDivergence(),
-            keras.callbacks.TensorBoard(directory / "tensorboard"),
-            keras.callbacks.CSVLogger(directory / "history.csv", append=initial_epoch > 0),
-            checkpoints.CheckpointEveryEpoch(directory / "checkpoints"),
-        ],
+        verbose=verbose,
+        callbacks=callbacks,
     )
 
 
@@ -197,10 +204,8 @@ def _build_variables(model, train):
     """Creates the variables of the optimizer and the metrics before the first step does.
 
     TensorFlow traces a function twice that creates variables, and to trace a step is most of what
-    happens before the first one. With several replicas Keras creates them by itself.
+    happens before the first one.
     """
-    if model.distribute_strategy.num_replicas_in_sync > 1:
-        return
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     _, labels, _ = keras.utils.unpack_x_y_sample_weight(train.element_spec)

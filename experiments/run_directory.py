@@ -50,6 +50,20 @@ class RunDirectory:
             with written_whole(self._settings) as path:
                 path.write_text(json.dumps(settings, indent=2) + "\n")
             return
+        self.check(settings, defaults)
+
+    def check(self, settings, defaults=None):
+        """Checks that settings are those of the run begun here, if any was, and writes nothing.
+
+        Args:
+            settings: dict, see `claim`.
+            defaults: dict, see `claim`.
+
+        Raises:
+            FileExistsError: if the folder holds a run of other settings.
+        """
+        if not (self.model.exists() or self.checkpoints.exists()):
+            return
         if not self._settings.is_file():
             raise FileExistsError(
                 f"{self.path} holds a model but no settings.json, so that it is unknown how it "

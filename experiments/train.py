@@ -23,6 +23,7 @@ from experiments import (
     objective_flags,
     optimizer_flags,
     shared_flags,
+    strategies,
 )
 from experiments.certified_test_set import certify_test_images, evenly_spread
 from experiments.report_writer import write_report
@@ -111,6 +112,7 @@ flags.adopt_module_key_flags(loss_flags)
 flags.adopt_module_key_flags(model_flags)
 flags.adopt_module_key_flags(objective_flags)
 flags.adopt_module_key_flags(optimizer_flags)
+flags.adopt_module_key_flags(strategies)
 shared_flags.define_data()
 shared_flags.define_method()
 shared_flags.define_export()
@@ -123,6 +125,18 @@ def main(argv):
     if flag.report and not flag.certify:
         raise ValueError("--report needs --certify, which gives it something to report.")
     sizes = model_flags.sizes_of_flags()
+    run = RunDirectory(flag.output_dir)
+    settings = {name: getattr(flag, name) for name in SETTINGS}
+    run.check(settings, DEFAULTS)
+    cluster = strategies.cluster_of_flags()
+    if run.model.is_file() and cluster is not None and cluster.index > 0:
+        print(f"{run.model} is trained already. The rest is the chief's.")
+        return
+    # A trained model needs no others, and before TensorFlow is used for the data.
+    workers = strategies.ALONE
+    if not run.model.is_file():
+        done = checkpoints.epochs_done(run.checkpoints)
+        workers = strategies.start(cluster, {**settings, "epochs done in --output_dir": done})
     data = datasets.load(
         flag.dataset,
         flag.data_dir,
@@ -130,13 +144,15 @@ def main(argv):
         crop_padding=flag.crop_padding,
         rand_augment=flag.rand_augment,
     )
-    loss = loss_flags.loss_of_flags(_steps_per_epoch(data) * flag.epochs)
-    objective = objective_flags.objective_of_flags(_steps_per_epoch(data))
+    workers.share.check(data.num_train, flag.batch_size)
+    steps_per_epoch = _steps_per_epoch(data, workers)
+    loss = loss_flags.loss_of_flags(steps_per_epoch * flag.epochs)
+    objective = objective_flags.objective_of_flags(steps_per_epoch)
     if flag.certify or flag.export:
         # Not after the training, which may take days.
         evenly_spread(data.num_test, flag.num_images)
-        settings = Settings(**shared_flags.certification_settings())
-        if flag.certify and flag.sigma == 0 and settings.method != "margin":
+        method = Settings(**shared_flags.certification_settings()).method
+        if flag.certify and flag.sigma == 0 and method != "margin":
             raise ValueError(
                 "--sigma=0 trains without noise, and there is nothing to smooth. Give "
                 "--method=margin, or a --sigma above 0."
@@ -144,11 +160,24 @@ def main(argv):
         shared_flags.number_list("served_radii")
         if flag.export and flag.sigma == 0:
             refuse_flags_of_samples()
-    run = RunDirectory(flag.output_dir)
-    run.claim({name: getattr(flag, name) for name in SETTINGS}, DEFAULTS)
-    with written_whole(run.class_names) as path:
-        path.write_text(json.dumps(data.class_names) + "\n")
-    model = _trained_model(run, data, sizes, loss, objective)
+    if workers.is_chief:
+        run.claim(settings, DEFAULTS)
+        with written_whole(run.class_names) as path:
+            path.write_text(json.dumps(data.class_names) + "\n")
+    if not run.model.is_file():
+        with strategies.explained_losses(workers.strategy):
+            _train(run, data, sizes, loss, objective, workers)
+        if not workers.is_chief:
+            print(f"Worker {workers.share.worker} has done its part. The rest is the chief's.")
+            return
+        # On one device, whatever trained it.
+        model = checkpoints.load_model(run.model)
+        _print_accuracy(model, data)
+        if workers.share.workers > 1 and (flag.certify or flag.export):
+            strategies.go_on_alone("experiments.train")
+    else:
+        print(f"{run.model} is trained already.")
+        model = checkpoints.load_model(run.model)
     if flag.certify:
         certify_test_images(
             lsrs_tf.Certifier(model, **shared_flags.certification_settings()),
@@ -168,38 +197,39 @@ def main(argv):
         export_run(model, run, directory=None, sigma=None)
 
 
-def _trained_model(run, data, sizes, loss, objective):
-    flag = flags.FLAGS
-    if run.model.is_file():
-        print(f"{run.model} is trained already.")
-        return checkpoints.load_model(run.model)
-    keras.utils.set_random_seed(flag.seed)
+def _train(run, data, sizes, loss, objective, workers):
+    keras.utils.set_random_seed(flags.FLAGS.seed)
     with optimizer_flags.precision():
-        model = _fitted_model(run, data, sizes, loss, objective)
-    with written_whole(run.model) as path:
-        model.save(path)
-    shutil.rmtree(run.checkpoints, ignore_errors=True)
-    print(f"Wrote {run.model}.")
-    _print_accuracy(model, data)
-    return model
+        model = _fitted_model(run, data, sizes, loss, objective, workers)
+    if workers.is_chief:
+        with written_whole(run.model) as path:
+            model.save(path)
+        shutil.rmtree(run.checkpoints, ignore_errors=True)
+        print(f"Wrote {run.model}.")
+    # If the chief fails to write, the others have to be there for another try.
+    workers.wait()
 
 
-def _fitted_model(run, data, sizes, loss, objective):
+def _fitted_model(run, data, sizes, loss, objective, workers):
     flag = flags.FLAGS
-    model, epochs_done = checkpoints.restore_newest(run.checkpoints)
-    if model is None:
-        model = _compiled_model(data, sizes, loss, objective)
-    else:
+    with workers.scope():
+        model, epochs_done = checkpoints.restore_newest(run.checkpoints)
+        if model is None:
+            model = _compiled_model(data, sizes, loss, objective, workers)
+    if epochs_done:
         print(f"Resuming after epoch {epochs_done} of {flag.epochs}.")
     if epochs_done < flag.epochs:
-        train = data.training(flag.batch_size, flag.seed)
-        fitting.fit(model, train, flag.epochs, run.path, epochs_done, flag.steps_per_epoch)
+        steps_per_epoch = flag.steps_per_epoch
+        if workers.strategy is not None:
+            steps_per_epoch = _steps_per_epoch(data, workers)
+        train = data.training(flag.batch_size, flag.seed, workers.share)
+        fitting.fit(model, train, flag.epochs, run.path, epochs_done, steps_per_epoch, workers)
     # Moving averages of weights take their place, also where all epochs had been done before.
     model.optimizer.finalize_variable_values(model.trainable_weights)
     return model
 
 
-def _compiled_model(data, sizes, loss, objective):
+def _compiled_model(data, sizes, loss, objective, workers):
     flag = flags.FLAGS
     model = fitting.build_model(
         flag.model,
@@ -211,18 +241,19 @@ def _compiled_model(data, sizes, loss, objective):
     )
     optimizer_flags.add_weight_decay(model.head)
     model.compile(
-        optimizer=optimizer_flags.sgd(_learning_rate(_steps_per_epoch(data))),
+        optimizer=optimizer_flags.sgd(_learning_rate(_steps_per_epoch(data, workers))),
         loss=loss,
         metrics=["accuracy"],
         objective=objective,
     )
-    model.summary()
+    if workers.is_chief:
+        model.summary()
     return model
 
 
-def _steps_per_epoch(data):
+def _steps_per_epoch(data, workers):
     flag = flags.FLAGS
-    return flag.steps_per_epoch or -(-data.num_train // flag.batch_size)
+    return flag.steps_per_epoch or workers.share.steps(data.num_train, flag.batch_size)
 
 
 def _learning_rate(steps_per_epoch):

@@ -35,6 +35,24 @@ def run_code(code, *arguments):
     return _run_in_process(_run_code, code, arguments)
 
 
+@contextlib.contextmanager
+def started_code(code, *arguments):
+    """Starts `python -c code arguments`, up to the start of Python, and kills it at the end.
+
+    Yields:
+        (`multiprocessing.Process`, function that returns what it has written to stdout and stderr).
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [pathlib.Path(folder) / name for name in ("stdout", "stderr")]
+        process = CONTEXT.Process(target=_run, args=(_run_code, code, arguments, ".", outputs))
+        process.start()
+        try:
+            yield process, lambda: "".join(path.read_text() for path in outputs if path.exists())
+        finally:
+            process.kill()
+            process.join()
+
+
 def _run_in_process(run, what, arguments, cwd="."):
     with tempfile.TemporaryDirectory() as folder:
         outputs = [pathlib.Path(folder) / name for name in ("stdout", "stderr")]
