@@ -305,8 +305,9 @@ def _frozen(layer):
     """Returns how a layer is frozen."""
     if is_sequential(layer) or is_functional(layer):
         return _FrozenModel
-    # Large spectra are evaluated anew for every image, by columns: next to the noisy passes of the
-    # head that costs nothing, and a network for large images would not fit into memory.
-    if type(layer) in _LINEAR and not layer.spectrum_is_large("float64"):
+    # Large spectra are evaluated anew, by columns: a network for large images would not fit into
+    # memory. Those that training holds as a whole, in float32, are held here, too: to evaluate one
+    # takes longer than all the rest of a ResNet18.
+    if type(layer) in _LINEAR and not layer.spectrum_is_large("float32"):
         return _FrozenSpectrum
     return _KINDS.get(type(layer), _Frozen)

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from lsrs_tf import layers, models
+from lsrs_tf import layers, lipschitz_bound, models
 from lsrs_tf.models.freezing import freeze_encoder
 from tests.oracles import jacobian
 
@@ -27,6 +27,18 @@ def test_singular_values_are_one_to_float64_precision():
         layer.gain.assign(3.0)
         values = np.linalg.svd(jacobian(freeze_encoder(layer), shape), compute_uv=False)
         np.testing.assert_allclose(values, 1, atol=1e-12)
+
+
+def test_what_training_holds_as_a_whole_is_evaluated_once(monkeypatch):
+    layer = layers.OrthogonalConv2D(4, 3)
+    layer.build((None, 4, 4, 4))
+    # In float32, 3 columns of 4 frequencies of matrices of 8 x 4 numbers take 1,536 bytes.
+    for limit, stored in ((1536, True), (1535, False)):
+        monkeypatch.setattr("lsrs_tf.layers.lipschitz_conv2d.SPECTRUM_LIMIT", limit)
+        frozen = freeze_encoder(layer)
+        assert isinstance(frozen.layers[-1], layers.SpectralConv2D) == stored
+        assert isinstance(frozen.layers[-1], layers.OrthogonalConv2D) != stored
+        assert lipschitz_bound(frozen) == pytest.approx(1, abs=1e-11)
 
 
 def test_nothing_is_rounded_to_float32_on_the_way():
