@@ -38,14 +38,6 @@ def multiply(left, right):
     return stack(by_real[0] - by_imaginary[1], by_real[1] + by_imaginary[0])
 
 
-def multiply_few(left, right):
-    """Returns the product of two stacked matrices, of which the right one has few columns."""
-    columns = right.shape[-1]
-    by_both = matmul(left, tf.concat(parts(right), axis=-1))
-    by_real, by_imaginary = parts(by_both[..., :columns]), parts(by_both[..., columns:])
-    return stack(by_real[0] - by_imaginary[1], by_real[1] + by_imaginary[0])
-
-
 def cut(stacked, rows, columns):
     """Returns the first rows and columns of a stacked matrix, stacked."""
     real, imaginary = parts(stacked)

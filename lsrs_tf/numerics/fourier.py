@@ -51,10 +51,8 @@ def width_to_frequencies(images):
     """
     height, width, channels = images.shape[1:]
     columns = width // 2 + 1
-    cosines, sines = _waves(columns, width)
-    waves = np.stack([cosines, -sines], axis=1).reshape(2 * columns, width)
     values = tf.reshape(tf.transpose(images, [2, 1, 3, 0]), [width, -1])
-    values = constant_matmul(tf.constant(waves, images.dtype), values)
+    values = constant_matmul(tf.constant(width_waves(width), images.dtype), values)
     return tf.reshape(values, [columns, 2 * height, channels * tf.shape(images)[0]])
 
 
@@ -69,12 +67,7 @@ def height_to_frequencies(values, channels):
         Real tensor [columns, height, (re, im) * channels, batch].
     """
     height = values.shape[1] // 2
-    cosines, sines = _waves(height, height)
-    waves = np.stack(
-        [np.concatenate([cosines, sines], axis=1), np.concatenate([-sines, cosines], axis=1)],
-        axis=1,
-    ).reshape(2 * height, 2 * height)
-    values = constant_matmul(tf.constant(waves, values.dtype), values)
+    values = constant_matmul(tf.constant(height_waves(height), values.dtype), values)
     batch = tf.shape(values)[2] // channels
     return tf.reshape(values, [tf.shape(values)[0], height, 2 * channels, batch])
 
@@ -90,15 +83,8 @@ def height_to_images(frequencies):
     """
     height, channels = frequencies.shape[1], frequencies.shape[2] // 2
     batch = tf.shape(frequencies)[3]
-    cosines, sines = (waves / height for waves in _waves(height, height))
-    waves = np.concatenate(
-        [
-            np.stack([cosines, -sines], axis=2).reshape(height, 2 * height),
-            np.stack([sines, cosines], axis=2).reshape(height, 2 * height),
-        ]
-    )
     values = tf.reshape(frequencies, [tf.shape(frequencies)[0], 2 * height, channels * batch])
-    return constant_matmul(tf.constant(waves, frequencies.dtype), values)
+    return constant_matmul(tf.constant(inverse_height_waves(height), frequencies.dtype), values)
 
 
 def width_to_images(values, width, channels):
@@ -113,17 +99,49 @@ def width_to_images(values, width, channels):
         Real tensor [batch, height, width, channels].
     """
     columns, height = width // 2 + 1, values.shape[1] // 2
+    batch = tf.shape(values)[2] // channels
+    values = tf.reshape(values, [2 * columns, height * channels * batch])
+    values = constant_matmul(tf.constant(inverse_width_waves(width), values.dtype), values)
+    return tf.transpose(tf.reshape(values, [width, height, channels, batch]), [3, 1, 0, 2])
+
+
+def width_waves(width):
+    """Returns the Fourier matrix of the half spectrum, [(columns, (re, im)), width], NumPy."""
+    columns = width // 2 + 1
+    cosines, sines = _waves(columns, width)
+    return np.stack([cosines, -sines], axis=1).reshape(2 * columns, width)
+
+
+def inverse_width_waves(width):
+    """Returns the matrix that inverts `width_waves`, [width, (columns, (re, im))]."""
+    columns = width // 2 + 1
     # A column that stands for itself and for its mirror image counts twice.
     counts = np.full(columns, 2.0)
     counts[0] = 1.0
     if width % 2 == 0:
         counts[-1] = 1.0
     cosines, sines = (waves * counts / width for waves in _waves(width, columns, period=width))
-    waves = np.stack([cosines, -sines], axis=2).reshape(width, 2 * columns)
-    batch = tf.shape(values)[2] // channels
-    values = tf.reshape(values, [2 * columns, height * channels * batch])
-    values = constant_matmul(tf.constant(waves, values.dtype), values)
-    return tf.transpose(tf.reshape(values, [width, height, channels, batch]), [3, 1, 0, 2])
+    return np.stack([cosines, -sines], axis=2).reshape(width, 2 * columns)
+
+
+def height_waves(height):
+    """Returns the Fourier matrix of complex columns, [(rows, (re, im)), ((re, im), height)]."""
+    cosines, sines = _waves(height, height)
+    return np.stack(
+        [np.concatenate([cosines, sines], axis=1), np.concatenate([-sines, cosines], axis=1)],
+        axis=1,
+    ).reshape(2 * height, 2 * height)
+
+
+def inverse_height_waves(height):
+    """Returns the matrix that inverts `height_waves`, [((re, im), height), (rows, (re, im))]."""
+    cosines, sines = (waves / height for waves in _waves(height, height))
+    return np.concatenate(
+        [
+            np.stack([cosines, -sines], axis=2).reshape(height, 2 * height),
+            np.stack([sines, cosines], axis=2).reshape(height, 2 * height),
+        ]
+    )
 
 
 def _waves(rows, columns, period=None):

@@ -9,7 +9,7 @@ orthogonal exactly when all of them are.
 
 import tensorflow as tf
 
-from lsrs_tf.numerics import complex_pairs, fourier
+from lsrs_tf.numerics import complex_pairs, few_images, fourier
 from lsrs_tf.numerics.precision import constant_matmul, matmul
 
 
@@ -65,8 +65,11 @@ def apply_spectrum(images, spectrum):
     Returns:
         Real tensor [batch, height, width, filters].
     """
+    if few_images.are_few(images):
+        return few_images.convolved(images, spectrum)
     frequencies = fourier.to_frequencies(images)
-    return fourier.to_images(_multiply(spectrum, frequencies), images.shape[2])
+    products = matmul(complex_pairs.block(spectrum), frequencies)
+    return fourier.to_images(products, images.shape[2])
 
 
 def apply_pointwise(images, spectrum):
@@ -82,6 +85,8 @@ def apply_pointwise(images, spectrum):
         Real tensor [batch, height, width, filters].
     """
     matrix, _ = complex_pairs.parts(spectrum[0, 0])
+    if few_images.are_few(images):
+        return few_images.multiplied(images, matrix)
     filters, channels = matrix.shape
     outputs = matmul(tf.reshape(images, [-1, channels]), matrix, transpose_b=True)
     return tf.reshape(outputs, tf.concat([tf.shape(images)[:-1], [filters]], axis=0))
@@ -102,31 +107,30 @@ def apply_spectrum_by_columns(images, filters, columns_of_spectrum, weights):
     Returns:
         Real tensor [batch, height, width, filters].
     """
-    height, width, channels = images.shape[1:]
+    batch, height, width, channels = images.shape
+    few = few_images.are_few(images)
 
     @tf.recompute_grad
     def convolved(values, column, *weights):
         spectrum = columns_of_spectrum(weights, column[tf.newaxis])
         spectrum = tf.ensure_shape(spectrum, [1, height, 2 * filters, channels])
+        if few:
+            return few_images.convolved_columns(values[tf.newaxis], spectrum)[0]
         frequencies = fourier.height_to_frequencies(values[tf.newaxis], channels)
-        return fourier.height_to_images(_multiply(spectrum, frequencies))[0]
+        products = matmul(complex_pairs.block(spectrum), frequencies)
+        return fourier.height_to_images(products)[0]
 
-    values = fourier.width_to_frequencies(images)
+    values = few_images.columns_of(images) if few else fourier.width_to_frequencies(images)
+    shape = [batch, 2 * height, filters] if few else [2 * height, None]
     values = tf.map_fn(
         lambda value_and_column: convolved(*value_and_column, *weights),
         (values, tf.range(width // 2 + 1)),
-        fn_output_signature=tf.TensorSpec([2 * height, None], images.dtype),
+        fn_output_signature=tf.TensorSpec(shape, images.dtype),
         parallel_iterations=1,
     )
+    if few:
+        return few_images.images_of(values, width)
     return fourier.width_to_images(values, width, filters)
-
-
-def _multiply(spectrum, frequencies):
-    if frequencies.shape[-1] == 1:
-        # For a single image, as in certification, arranging the blocks would take longer than the
-        # product itself.
-        return complex_pairs.multiply_few(spectrum, frequencies)
-    return matmul(complex_pairs.block(spectrum), frequencies)
 
 
 def absolute_correlations(kernel):

@@ -31,8 +31,6 @@ def test_parts_and_stack():
 def test_products():
     multiply = complex_pairs.multiply(_stacked(LEFT), _stacked(RIGHT))
     np.testing.assert_allclose(joined(multiply), LEFT @ RIGHT, atol=1e-14)
-    few = complex_pairs.multiply_few(_stacked(LEFT), _stacked(RIGHT))
-    np.testing.assert_allclose(joined(few), LEFT @ RIGHT, atol=1e-14)
     block = complex_pairs.block(_stacked(LEFT)) @ _stacked(RIGHT)
     np.testing.assert_allclose(joined(block), LEFT @ RIGHT, atol=1e-14)
     left = complex_pairs.multiply_adjoint_left(_stacked(_adjoint(LEFT)), _stacked(RIGHT))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from lsrs_tf.numerics.few_images import FEW
 from lsrs_tf.numerics.spectrum import (
     apply_pointwise,
     apply_spectrum,
@@ -11,14 +12,19 @@ from lsrs_tf.numerics.spectrum import (
 from tests.oracles import circular_convolution, joined
 
 SIZES = [(4, 4), (5, 4), (4, 5), (5, 7)]
+# Few images are convolved in another way than many, see `numerics.few_images`.
+BATCHES = [2, FEW + 1]
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
 @pytest.mark.parametrize("kernel_size", [(1, 1), (2, 2), (3, 3), (4, 3), (1, 4)])
-def test_spectrum_of_a_kernel_is_that_of_its_circular_convolution(height, width, kernel_size):
+@pytest.mark.parametrize("batch", BATCHES)
+def test_spectrum_of_a_kernel_is_that_of_its_circular_convolution(
+    height, width, kernel_size, batch
+):
     rng = np.random.default_rng(0)
     kernel = rng.normal(size=(*kernel_size, 3, 2))
-    images = rng.normal(size=(2, height, width, 3))
+    images = rng.normal(size=(batch, height, width, 3))
     spectrum = kernel_spectrum(tf.constant(kernel), height, width)
     assert spectrum.shape == (width // 2 + 1, height, 4, 3)
     result = apply_spectrum(tf.constant(images), spectrum)
@@ -26,8 +32,9 @@ def test_spectrum_of_a_kernel_is_that_of_its_circular_convolution(height, width,
 
 
 @pytest.mark.parametrize("width", [3, 5, 7])
-def test_odd_width_comes_back_whole(width):
-    images = tf.constant(np.random.default_rng(0).normal(size=(1, 4, width, 1)))
+@pytest.mark.parametrize("batch", BATCHES)
+def test_odd_width_comes_back_whole(width, batch):
+    images = tf.constant(np.random.default_rng(0).normal(size=(batch, 4, width, 1)))
     identity = kernel_spectrum(tf.ones([1, 1, 1, 1], tf.float64), 4, width)
     np.testing.assert_allclose(apply_spectrum(images, identity), images, atol=1e-13)
 
@@ -49,9 +56,10 @@ def test_columns_are_those_of_the_whole():
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 6), (5, 3)])
-def test_by_columns_gives_the_same_values_and_gradients(height, width):
+@pytest.mark.parametrize("batch", BATCHES)
+def test_by_columns_gives_the_same_values_and_gradients(height, width, batch):
     rng = np.random.default_rng(0)
-    images = tf.constant(rng.normal(size=(2, height, width, 3)))
+    images = tf.constant(rng.normal(size=(batch, height, width, 3)))
     kernel = tf.constant(rng.normal(size=(3, 3, 3, 2)))
 
     def by_columns(images, kernel):
@@ -79,9 +87,10 @@ def test_by_columns_gives_the_same_values_and_gradients(height, width):
             np.testing.assert_allclose(left, right, atol=1e-10)
 
 
-def test_pointwise_is_the_convolution_of_a_one_by_one_kernel():
+@pytest.mark.parametrize("batch", BATCHES)
+def test_pointwise_is_the_convolution_of_a_one_by_one_kernel(batch):
     rng = np.random.default_rng(0)
     kernel = rng.normal(size=(1, 1, 3, 4))
-    images = rng.normal(size=(2, 4, 5, 3))
+    images = rng.normal(size=(batch, 4, 5, 3))
     result = apply_pointwise(tf.constant(images), kernel_spectrum(tf.constant(kernel), 1, 1))
     np.testing.assert_allclose(result, images @ kernel[0, 0], atol=1e-13)
