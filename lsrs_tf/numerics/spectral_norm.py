@@ -10,12 +10,16 @@ import math
 import numpy as np
 import scipy.linalg
 import scipy.sparse.linalg
+import tensorflow as tf
 
 from lsrs_tf.numerics.rounding import UNIT_ROUNDOFF, round_up
 from lsrs_tf.progress import progress
 
 # Up to this size all eigenvalues are computed, of many matrices at once; above it only the largest.
 _SMALL = 128
+# From this size on NumPy hands each product of a stack to several threads, whose waiting for each
+# other takes up to five times as long as the product; TensorFlow gives matrices to threads.
+_THREADED = 32
 # Norms that take fewer seconds show no progress.
 _SHOWN_AFTER = 10
 
@@ -184,10 +188,32 @@ def largest_frobenius_norm(matrices):
 
 def _gram(matrices):
     rows, columns = matrices.shape[-2:]
+    if np.iscomplexobj(matrices) and matrices.ndim > 2 and min(rows, columns) >= _THREADED:
+        return _gram_of_parts(matrices)
     adjoint = np.conj(np.swapaxes(matrices, -1, -2))
     # What overflows is found in the result.
     with np.errstate(over="ignore", invalid="ignore"):
         return adjoint @ matrices if rows >= columns else matrices @ adjoint
+
+
+def _gram_of_parts(matrices):
+    """Returns the Gram matrices of stacks of large complex matrices, by products of their parts.
+
+    Each entry is the sum of the same real products as in a complex inner product.
+    """
+    if matrices.shape[-2] < matrices.shape[-1]:
+        matrices = np.conj(np.swapaxes(matrices, -1, -2))
+    # Always on the CPU, for which a sum of products is one.
+    with tf.device("CPU:0"):
+        real, imaginary = tf.constant(matrices.real), tf.constant(matrices.imag)
+        stacked = tf.concat([real, imaginary], axis=-2)
+        squares = tf.matmul(stacked, stacked, transpose_a=True)
+        mixed = tf.matmul(real, imaginary, transpose_a=True).numpy()
+    gram = np.empty(mixed.shape, np.complex128)
+    gram.real = squares
+    with np.errstate(over="ignore", invalid="ignore"):
+        gram.imag = mixed - np.swapaxes(mixed, -1, -2)
+    return gram
 
 
 def _slack(matrices, further):

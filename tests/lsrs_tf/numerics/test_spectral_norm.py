@@ -44,6 +44,29 @@ def test_bound_of_nearly_orthogonal_matrices(shape):
         assert smallest <= values.min() + 1e-12
 
 
+@pytest.mark.parametrize("shape", [(3, 32, 32), (2, 3, 40, 33), (3, 32, 70)])
+def test_large_complex_matrices_are_bounded_as_by_singular_values(shape):
+    rng = np.random.default_rng(0)
+    matrices = rng.normal(size=shape) + 1j * rng.normal(size=shape)
+    u, values, v = np.linalg.svd(matrices, full_matrices=False)
+    bound, smallest = spectral_norm.of_matrices(matrices)
+    assert values.max() <= bound * (1 + 1e-13) and bound <= values.max() * (1 + 1e-9)
+    assert smallest == pytest.approx(values.min(), rel=1e-6)
+    # One direction of one matrix that is stretched by 1e-9.
+    orthogonal = u @ v
+    assert spectral_norm.of_nearly_orthogonal(orthogonal)[0] <= 1 + 1e-10
+    last = orthogonal.reshape(-1, *shape[-2:])[-1]
+    last += 1e-9 * np.outer(
+        u.reshape(-1, *u.shape[-2:])[-1, :, 0], v.reshape(-1, *v.shape[-2:])[-1, 0]
+    )
+    bound, smallest = spectral_norm.of_nearly_orthogonal(orthogonal)
+    assert 1 + 1e-9 <= bound <= 1 + 1.1e-9
+    assert smallest <= 1
+    for bad in (np.nan, 1e200):
+        last[0, 0] = bad
+        assert not spectral_norm.of_matrices(orthogonal)[0] < np.inf
+
+
 def test_largest_of_several_matrices_counts():
     matrices = np.stack([np.eye(3), 5 * np.eye(3), 2 * np.eye(3)])
     assert 5 <= spectral_norm.of_matrices(matrices)[0] <= 5 + 1e-12
