@@ -1,4 +1,3 @@
-import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar, Unpack, cast
@@ -16,10 +15,12 @@ from lsrs_tf.certification.certificate import (
     SmoothedResult,
 )
 from lsrs_tf.certification.decisions import decisions
+from lsrs_tf.certification.encoded_images import EncodedImage, encoded_images
 from lsrs_tf.certification.images import Images, checked_image, each_image, number_of_images
 from lsrs_tf.certification.margin_certificates import margin_certificates
 from lsrs_tf.certification.sampled_image import SampledImage
 from lsrs_tf.certification.settings import Settings, SettingsArguments
+from lsrs_tf.certification.shared_noise_certificates import shared_noise_certificates
 from lsrs_tf.models import LatentSmoothingModel
 from lsrs_tf.models.base_classifier import BaseClassifier
 from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
@@ -201,33 +202,41 @@ class Certifier:
         if self.settings.method == "margin":
             yield from margin_certificates(self.base_classifier, keys_and_images)
             return
+        waiting = encoded_images(self.classifier, keys_and_images)
         if self.settings.shared_noise:
-            yield from self._in_groups(keys_and_images)
+            yield from shared_noise_certificates(
+                self.classifier, self._decision, self.settings, waiting
+            )
             return
-        waiting = keys_and_images
         active: list[SampledImage[Key]] = []
+        error: Exception | None = None
         while True:
-            self._fill(active, waiting)
+            try:
+                self._fill(active, waiting)
+            except Exception as raised:
+                # What was read before it is certified first.
+                error, waiting = raised, iter(())
             if not active:
-                return
+                break
             self._sample(active)
             for entry in active:
                 if entry.certificate is not None:
                     yield entry.key, entry.certificate, entry.seconds
             active = [entry for entry in active if entry.certificate is None]
+        if error is not None:
+            raise error
 
     def _fill(
         self,
         active: list[SampledImage[Key]],
-        waiting: Iterator[tuple[Key, NDArray[np.float32]]],
+        waiting: Iterator[EncodedImage[Key]],
     ) -> None:
         missing = self.classifier.pass_size - sum(entry.decision.missing for entry in active)
         while missing > 0:
-            try:
-                key, image = next(waiting)
-            except StopIteration:
+            encoded = next(waiting, None)
+            if encoded is None:
                 return
-            entry = SampledImage(key, image, self.classifier, self._decision, self.settings.seed)
+            entry = SampledImage(encoded, self.classifier, self._decision, self.settings.seed)
             active.append(entry)
             missing -= entry.decision.missing
 
@@ -264,28 +273,6 @@ class Certifier:
         samples = sum(count for _, count in requests)
         for (entry, count), counts in zip(requests, votes, strict=True):
             entry.add(counts, count, seconds * count / samples)
-
-    def _in_groups(
-        self, waiting: Iterator[tuple[Key, NDArray[np.float32]]]
-    ) -> Iterator[tuple[Key, Certificate, float]]:
-        """Yields the certificates of images that share their noise, some of them at a time."""
-        while group := list(itertools.islice(waiting, self.settings.images_per_draw)):
-            start = time.perf_counter()
-            latents = [self.classifier.encode(image) for _, image in group]
-            made = [self._decision(self.classifier.clean_label(latent)) for latent in latents]
-            # The last group gets the shape of passes in which the head has been checked.
-            latents += [latents[-1]] * (self.settings.images_per_draw - len(group))
-            while made[0].certificate() is None:
-                purpose, samples = made[0].purpose, made[0].missing
-                votes = self.classifier.count_shared(latents, purpose, samples, self.settings.seed)
-                for decision, counts in zip(made, votes[: len(made)], strict=True):
-                    decision.add(counts, samples)
-            seconds = (time.perf_counter() - start) / len(group)
-            for (key, _), decision in zip(group, made, strict=True):
-                certificate = decision.certificate()
-                # Fixed numbers of samples are complete for all of a group at once.
-                assert certificate is not None
-                yield key, certificate, seconds
 
 
 def _base_classifier(model: LatentSmoothingModel, sigma: float | None) -> BaseClassifier:

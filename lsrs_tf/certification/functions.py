@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lsrs_tf.certification.certificate import CertificationResult, SmoothedResult
 from lsrs_tf.certification.certifier import Certifier
+from lsrs_tf.certification.encoded_images import encoded_images
 from lsrs_tf.certification.images import Images, each_image, number_of_images
 from lsrs_tf.certification.settings import (
     HeadDtype,
@@ -194,8 +195,9 @@ def predict(
     classifier = SmoothedClassifier(model, sigma, batch_size, head_dtype=head_dtype)
     labels = []
     each = each_image(images, classifier.image_shape)
-    for image in _with_progress(each, total, "predict", verbose):
-        (counts,) = classifier.count(image, classifier.encode(image), [(PREDICTION, n)], seed)
+    encoded = encoded_images(classifier, enumerate(each))
+    for _, image, latent, _ in _with_progress(encoded, total, "predict", verbose):
+        (counts,) = classifier.count(image, latent, [(PREDICTION, n)], seed)
         labels.append(confidence.predicted_label(counts, n, alpha))
     return np.array(labels, np.int64)
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lsrs_tf.certification.certificate import SmoothedCertificate
 from lsrs_tf.certification.decisions import Decision
+from lsrs_tf.certification.encoded_images import EncodedImage
 from lsrs_tf.sampling.random_streams import stream as random_stream
 from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
 
@@ -18,13 +19,13 @@ class SampledImage(Generic[Key]):
     """An image whose samples are being taken, in stages.
 
     Args:
-        key: what the image is known by.
-        image: float32 array [height, width, channels], checked.
+        encoded: `EncodedImage`.
         classifier: `SmoothedClassifier`.
         decide: function of the clean label that makes the `Decision`.
         seed: int, seed of the noise.
 
     Attributes:
+        key: what the image is known by.
         image: float32 tensor.
         latent: float32 tensor, its latent.
         purpose: the present stage, see `random_streams`.
@@ -35,22 +36,21 @@ class SampledImage(Generic[Key]):
 
     def __init__(
         self,
-        key: Key,
-        image: NDArray[np.float32],
+        encoded: EncodedImage[Key],
         classifier: SmoothedClassifier,
         decide: Callable[[int], Decision],
         seed: int,
     ) -> None:
         start = time.perf_counter()
-        self.key = key
+        self.key = encoded.key
         self.certificate: SmoothedCertificate | None = None
         self._seed = seed
-        self.image = tf.convert_to_tensor(image, tf.float32)
-        self.latent = classifier.encode(self.image)
+        self.image = tf.convert_to_tensor(encoded.image, tf.float32)
+        self.latent = encoded.latent
         self.decision = decide(classifier.clean_label(self.latent))
         self.purpose: int | None = None
         self._enter_stage()
-        self.seconds = time.perf_counter() - start
+        self.seconds = encoded.seconds + time.perf_counter() - start
 
     @property
     def stream(self) -> tf.Tensor:

@@ -1,12 +1,12 @@
 import functools
 
-import numpy as np
 import tensorflow as tf
 
 from lsrs_tf.lipschitz import lipschitz_report
 from lsrs_tf.models.latent_smoothing import checked_noise_sigma, smoothed_parts
 from lsrs_tf.numerics import precision
 from lsrs_tf.sampling.cast_head import cast_head, check_goes_with, checked_head_dtype
+from lsrs_tf.sampling.encoding import LatentEncoder
 from lsrs_tf.sampling.linear_head import with_few_latents
 from lsrs_tf.sampling.noise import noise_model
 from lsrs_tf.sampling.random_streams import SELECTION
@@ -22,8 +22,8 @@ class SmoothedClassifier:
     """The smoothed classifier of a model: an encoder run once per image, a head run many times.
 
     It holds a frozen copy of the encoder and a proven bound of its Lipschitz constant. The head is
-    the model's own: after more training make a new classifier. Every image is encoded alone, so
-    that its latent is the same to the last bit whatever comes with it.
+    the model's own: after more training make a new classifier. The latent of an image is the same
+    to the last bit whatever comes with it, see `LatentEncoder`.
 
     Made in the scope of a `tf.distribute.Strategy`, it samples on all of its replicas.
 
@@ -108,6 +108,7 @@ class SmoothedClassifier:
             precision.xla_is_worthwhile() if jit_compile is None else jit_compile,
             replicas,
         )
+        self._latents = LatentEncoder(self.encoder, self.noise.prepared)
         self._trace()
 
     def _trace(self):
@@ -118,7 +119,6 @@ class SmoothedClassifier:
         image = tf.TensorSpec(self.image_shape, tf.float32)
         latent = tf.TensorSpec(self.latent_shape, tf.float32)
         scalar, several = tf.TensorSpec([], tf.int64), tf.TensorSpec([None], tf.int64)
-        self._encode = in_graph(self.encode_in_graph).get_concrete_function(image)
         self._clean_votes = in_graph(lambda latents: votes_of(self.head(latents, training=False)))
         self._sample_counts = in_graph(
             sum_over_replicas(self._strategy, self.graph.sample_counts)
@@ -162,13 +162,22 @@ class SmoothedClassifier:
         Raises:
             ValueError: if it has values that are not finite, of which nothing is certain.
         """
-        latent = self._encode(tf.convert_to_tensor(image, tf.float32))
-        if not np.all(np.isfinite(latent)):
-            raise ValueError(
-                "The encoder gives values that are not finite for an image, so that nothing can be "
-                "certified. Load weights from before training diverged."
-            )
-        return latent
+        return self._latents.encode(image)
+
+    @property
+    def images_together(self):
+        """Images that are worth waiting for before they are encoded."""
+        return self._latents.images_together
+
+    def encode_each(self, images):
+        """Returns the latents of a list of checked images, as `encode` does, to the last bit.
+
+        It is faster for `images_together` of them than for one at a time.
+
+        Raises:
+            ValueError: as `encode`, if that holds for one of the images.
+        """
+        return self._latents.encode_each(images)
 
     def clean_label(self, latent):
         """Returns the class of a latent without noise, -1 for none; it has no certificate."""
@@ -225,6 +234,7 @@ class SmoothedClassifier:
         """Traces and compiles what counts the votes of one image."""
         image = tf.zeros(self.image_shape)
         self.count(image, self.encode(image), [(SELECTION, 1)], seed=0)
+        self._latents.warm_up()
 
     def warm_up_packed(self):
         """Traces and compiles what counts the votes of several images in a pass."""
@@ -238,4 +248,4 @@ class SmoothedClassifier:
 
     def encode_in_graph(self, image):
         """Returns the float32 latent of one image, a tensor of `image_shape`."""
-        return self.noise.prepared(self.encoder(image[tf.newaxis], training=False)[0])
+        return self._latents.in_graph(image)

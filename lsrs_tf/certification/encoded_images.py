@@ -1,0 +1,95 @@
+"""Images with their latents, of which several are encoded together where that is faster."""
+
+import time
+from collections.abc import Iterator
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
+
+Key = TypeVar("Key")
+Item = TypeVar("Item")
+
+
+class EncodedImage(NamedTuple, Generic[Key]):
+    """An image and its latent.
+
+    Attributes:
+        key: what the image is known by.
+        image: float32 array [height, width, channels], checked.
+        latent: float32 tensor, its latent.
+        seconds: float, time that went into it.
+    """
+
+    key: Key
+    image: NDArray[np.float32]
+    latent: tf.Tensor
+    seconds: float
+
+
+def encoded_images(
+    classifier: SmoothedClassifier, waiting: Iterator[tuple[Key, NDArray[np.float32]]]
+) -> Iterator[EncodedImage[Key]]:
+    """Yields images with their latents, in their order.
+
+    No more images are read ahead than are encoded together. The latent of an image does not depend
+    on which they are.
+
+    Args:
+        classifier: `SmoothedClassifier`.
+        waiting: iterable of (key, checked image). If it raises, the images before that come first.
+
+    Yields:
+        `EncodedImage`.
+
+    Raises:
+        ValueError: if the encoder gives no finite latent for an image; those before it have been
+            yielded.
+    """
+    end: Exception | None = None
+    while end is None:
+        group, end = taken(waiting, classifier.images_together)
+        yield from _encoded(classifier, group)
+    if not isinstance(end, StopIteration):
+        raise end
+
+
+def taken(iterator: Iterator[Item], count: int) -> tuple[list[Item], Exception | None]:
+    """Takes items from an iterator, and keeps what came before an error.
+
+    Args:
+        iterator: any iterator.
+        count: int, how many.
+
+    Returns:
+        (items, end): up to so many items, and what the iterator raised instead of another one:
+        `StopIteration` or an error; None if there may be more.
+    """
+    items: list[Item] = []
+    try:
+        while len(items) < count:
+            items.append(next(iterator))
+    except Exception as raised:
+        return items, raised
+    return items, None
+
+
+def _encoded(
+    classifier: SmoothedClassifier, group: list[tuple[Key, NDArray[np.float32]]]
+) -> Iterator[EncodedImage[Key]]:
+    start = time.perf_counter()
+    try:
+        latents = classifier.encode_each([image for _, image in group])
+    except ValueError:
+        # One of them has none. Those before it have, and it is the one that raises.
+        for key, image in group:
+            start = time.perf_counter()
+            latent = classifier.encode(image)
+            yield EncodedImage(key, image, latent, time.perf_counter() - start)
+        return
+    seconds = (time.perf_counter() - start) / max(len(group), 1)
+    for (key, image), latent in zip(group, latents, strict=True):
+        yield EncodedImage(key, image, latent, seconds)
