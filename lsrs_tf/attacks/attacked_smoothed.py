@@ -1,5 +1,6 @@
 """The smoothed classifier, as attacks see it."""
 
+import hashlib
 import math
 
 import numpy as np
@@ -8,19 +9,14 @@ import tensorflow as tf
 from lsrs_tf.attacks.attacked_base import rows_differ
 from lsrs_tf.attacks.goal import Goal
 from lsrs_tf.attacks.line_search import MORE_STARTS, Segment
+from lsrs_tf.attacks.vote_search import ASKED, Turn, VoteSearch
 from lsrs_tf.sampling import random_streams
+from lsrs_tf.sampling.cast_head import copied
 from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
 from lsrs_tf.statistics.confidence import check_alpha, checked_count, predicted_label
 
-# The share of the samples of an answer that the line search takes at each point.
-_SEARCH_SHARE = 5
-_EVALUATIONS, _TOLERANCE = 6, 0.01
-# Soft votes are not votes, and those of a few draws not those of all: the boundary may be further.
-_SHARES = (1.0, 1.1, 1.25, 1.5, 2.0)
-# Points that are asked with fresh samples, relative to where the line search ended.
-_FURTHER = (1.0, 1.03, 1.1, 1.25)
-# From where the classifier abstains to where it answers another class.
-_BEYOND = (1.03, 1.08, 1.2, 1.4, 1.8, 2.5)
+# Votes that are remembered: those for the original and for what was found are asked for again.
+_REMEMBERED = 256
 
 
 class AttackedSmoothed:
@@ -31,12 +27,15 @@ class AttackedSmoothed:
     Classifiers" (2019), equation 6. The noise is in the latent, so that the encoder runs once for
     all draws, forwards and backwards.
 
+    They only say where to search, so that the encoder of scores is a copy of the frozen one in
+    float32, which takes half the time.
+
     Answers come from samples of their own (`random_streams.PREDICTION`), which depend on the image
-    that is asked about: they are those of `lsrs_tf.predict` with the same seed, n and alpha. The
-    line search takes a fifth of the samples, of the attack's own stream, and its result counts only
-    if the answer agrees. At most four points of each start are asked; that an image is found to
-    have another class is decided at an alpha divided by their number, so that it is wrong with
-    probability alpha at most.
+    that is asked about: they are those of `lsrs_tf.predict` with the same seed, n and alpha, from
+    the frozen encoder in float64. The line search looks at points with the samples of one pass, of
+    the attack's own stream, and its result counts only if the answer agrees. At most four points of
+    each start are asked; that an image is found to have another class is decided at an alpha
+    divided by their number, so that it is wrong with probability alpha at most.
 
     Args:
         model: built `LatentSmoothingModel`, or a `SmoothedClassifier`.
@@ -65,13 +64,15 @@ class AttackedSmoothed:
         self._draws = checked_count(draws, "draws")
         self._n, self._alpha = checked_count(n, "n"), check_alpha(alpha)
         # The starts that are given instead of failed ones are among them.
-        self._strict_alpha = self._alpha / (len(_FURTHER) * (starts + MORE_STARTS))
+        self._strict_alpha = self._alpha / (ASKED * (starts + MORE_STARTS))
         if predicted_label(np.array([n, 0]), n, self._strict_alpha) != 0:
             raise ValueError(
                 f"With n={n} samples no image can be found to have another class at alpha={alpha}, "
                 "not even when all of them agree. Use more samples (1,000 is customary)."
             )
         self._seed = seed
+        self._votes = {}
+        self._search_encoder = _in_float32(self.classifier.encoder, self.classifier.image_shape)
         self.image_shape = self.classifier.image_shape
         self.num_classes = self.classifier.num_classes
         self.batch_size = max(1, 256 // self._draws)
@@ -83,7 +84,7 @@ class AttackedSmoothed:
             images: float64 tensor [images, height, width, channels].
             draws: float32 tensor [images, draws, *latent shape].
         """
-        latents = tf.cast(self.classifier.encoder(images, training=False), tf.float32)
+        latents = self._search_encoder(tf.cast(images, tf.float32), training=False)
         noisy = latents[:, tf.newaxis] + draws
         rows = tf.reshape(noisy, [-1, *self.classifier.latent_shape])
         logits = tf.cast(self.classifier.logits_in_graph(rows), tf.float64)
@@ -119,12 +120,25 @@ class AttackedSmoothed:
 
     def answer(self, image):
         """Returns what `lsrs_tf.predict` answers for one float32 image, -1 for abstention."""
-        return self._answer(image, self._alpha)
+        return predicted_label(self._all_votes(image), self._n, self._alpha)
 
-    def _answer(self, image, alpha):
-        return predicted_label(
-            self._counts(image, self._n, random_streams.PREDICTION), self._n, alpha
-        )
+    def forget(self):
+        """Forgets the votes that are remembered; they would be counted the same again."""
+        self._votes.clear()
+
+    def _all_votes(self, image):
+        """Returns the votes of an answer, int64 array [classes]."""
+        key = hashlib.blake2b(np.ascontiguousarray(image)).digest()
+        if key not in self._votes:
+            if len(self._votes) == _REMEMBERED:
+                del self._votes[next(iter(self._votes))]
+            self._votes[key] = self._counts(image, self._n, random_streams.PREDICTION)
+        return self._votes[key]
+
+    def _few_votes(self, image):
+        """Returns the votes of one pass, which no answer takes, and how many samples they are."""
+        samples = min(self._n, self.classifier.pass_size)
+        return self._counts(image, samples, random_streams.ATTACK), samples
 
     def _counts(self, image, samples, purpose):
         latent = self.classifier.encode(image)
@@ -132,7 +146,7 @@ class AttackedSmoothed:
         return counts
 
     def nearest(self, image, candidate, goal: Goal, longest):
-        """Tightens a candidate by bisection towards the image.
+        """Tightens a candidate by a line search towards the image.
 
         Args:
             image: float32 array.
@@ -145,48 +159,17 @@ class AttackedSmoothed:
             or None where there is none.
         """
         segment = Segment(image, candidate, longest)
-        if goal.target is not None:
-            share = self._confirmed(segment, goal.changed, _SHARES, self._strict_alpha)
-            found = None if share is None else segment.point(share)
-            return found, found
-        reached = self._confirmed(segment, goal.reached, _SHARES, self._alpha)
-        shares = _SHARES
-        if reached is not None:
-            shares = [reached, *(reached * factor for factor in _BEYOND)]
-        changed = self._confirmed(segment, goal.changed, shares, self._strict_alpha)
-        # The search for another class has samples of its own, and may end nearer.
+        search = VoteSearch(
+            segment, self._few_votes, self._all_votes, self._n, self._all_votes(image)
+        )
+        reached = None
+        if goal.target is None:
+            reached = search.nearest(Turn(goal, self._alpha, abstains=True))
+        changed = search.nearest(Turn(goal, self._strict_alpha, abstains=False))
+        # The search for another class asks at points of its own, and may end nearer.
         if reached is None or (changed is not None and changed < reached):
             reached = changed
         return tuple(None if end is None else segment.point(end) for end in (reached, changed))
-
-    def _confirmed(self, segment, wanted, shares, alpha):
-        """Returns a share of a segment at which fresh samples say what is wanted, or None.
-
-        A line search with a fifth of the samples, as if all voted as these do, says where to ask.
-
-        Args:
-            segment: `Segment`.
-            wanted: function of an answer that returns a bool.
-            shares: ascending shares to begin with.
-            alpha: float.
-        """
-        samples = max(1, self._n // _SEARCH_SHARE)
-        times = self._n // samples
-
-        def seems(point):
-            counts = self._counts(point, samples, random_streams.ATTACK)
-            return wanted(predicted_label(times * counts, times * samples, alpha))
-
-        ends = segment.first_success(seems, shares)
-        if ends is None:
-            return None
-        share = segment.bisected(seems, *ends, _EVALUATIONS, _TOLERANCE)
-        for factor in _FURTHER:
-            if not segment.allows(share * factor):
-                return None
-            if wanted(self._answer(segment.point(share * factor), alpha)):
-                return share * factor
-        return None
 
     def depend_on_batch(self, images):
         """Returns which images have other latents together than alone, bool [images].
@@ -200,3 +183,8 @@ class AttackedSmoothed:
             for image in images
         ]
         return rows_differ(together.numpy(), np.stack(alone))
+
+
+def _in_float32(encoder, image_shape):
+    """Returns a copy of a frozen encoder in float32, for gradients only."""
+    return copied(encoder, lambda layer: "float32", image_shape)

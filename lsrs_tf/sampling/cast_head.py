@@ -86,8 +86,8 @@ def cast_head(head, head_dtype, latent_shape):
             "of one dense layer have noise='logits'."
         )
     try:
-        same = _copied(head, lambda layer: None, latent_shape)
-        copy = _copied(
+        same = copied(head, lambda layer: None, latent_shape)
+        copy = copied(
             head, lambda layer: None if id(layer) in kept else f"mixed_{head_dtype}", latent_shape
         )
     except (TypeError, ValueError, NotImplementedError) as error:
@@ -148,17 +148,21 @@ def _from_the_end(model):
         tensors = operation._inbound_nodes[node].input_tensors
 
 
-def _copied(head, policy_of, latent_shape):
-    """Returns a copy of a head with its weights.
+def copied(model, policy_of, input_shape):
+    """Returns a copy of a model with its weights, whose layers have other policies.
 
     Args:
-        head: `keras.Sequential` or functional model.
+        model: `keras.Sequential` or functional model.
         policy_of: function of a layer that returns the name of its policy, or None for its own.
-        latent_shape: tuple, the shape of one latent.
+        input_shape: tuple, the shape of one input.
+
+    Raises:
+        TypeError, ValueError, NotImplementedError: if a layer cannot be copied by its
+            configuration.
     """
     copies = []
 
-    def copied(operation):
+    def copied_operation(operation):
         if not isinstance(operation, keras.Layer):
             # An operation of `keras.ops`, which has no weights and no dtype of its own.
             return type(operation).from_config(operation.get_config())
@@ -170,10 +174,10 @@ def _copied(head, policy_of, latent_shape):
         copies.append((operation, copy))
         return copy
 
-    refuse_patched(head)
-    copy = keras.models.clone_model(head, clone_function=copied, recursive=True)
+    refuse_patched(model)
+    copy = keras.models.clone_model(model, clone_function=copied_operation, recursive=True)
     if not copy.built:
-        copy.build((None, *latent_shape))
+        copy.build((None, *input_shape))
     for layer, its_copy in copies:
         its_copy.set_weights(layer.get_weights())
         if isinstance(layer, keras.layers.Normalization):

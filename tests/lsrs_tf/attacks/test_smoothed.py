@@ -5,6 +5,7 @@ import lsrs_tf
 from lsrs_tf import models
 from lsrs_tf.attacks.attacked_smoothed import AttackedSmoothed
 from lsrs_tf.attacks.goal import Goal
+from lsrs_tf.attacks.vote_search import VoteSearch
 from tests.lsrs_tf.attacks.victims import gray_images, linear_model
 from tests.simulated import threshold_model
 
@@ -58,7 +59,7 @@ def test_targets_are_answers_and_not_abstentions():
 def test_another_class_is_never_nearer_than_what_is_reached(monkeypatch):
     attacked = AttackedSmoothed(models.convnet(width=2), n=N)
     shares = iter([0.8, 0.5])
-    monkeypatch.setattr(attacked, "_confirmed", lambda *_: next(shares))
+    monkeypatch.setattr(VoteSearch, "nearest", lambda *_: next(shares))
     image = np.zeros((8, 8, 1), np.float32)
     reached, changed = attacked.nearest(image, image + 1, Goal(0), np.inf)
     np.testing.assert_array_equal(reached, changed)
