@@ -26,6 +26,7 @@ flags.DEFINE_string(
 flags.adopt_module_key_flags(command_line)
 shared_flags.define_data()
 shared_flags.define_alpha()
+shared_flags.define_head_dtype()
 shared_flags.define_attack("ddn")
 
 
@@ -48,6 +49,7 @@ def main(argv):
         "draws": flag.draws,
         "n": flag.predict_n,
         "alpha": flag.alpha,
+        "head_dtype": flag.head_dtype,
     }
     attacker = attacker_of(model, flag.attack, radius=flag.radius, **settings)
     attack_test_images(

@@ -95,6 +95,11 @@ def define_samples():
         "certificates that include all rounding; logits: that of float32 for heads of one dense "
         "layer, of as many numbers as there are classes, which is faster.",
     )
+    define_head_dtype()
+
+
+def define_head_dtype():
+    """Defines the flag of commands that run the head as it is, or cast."""
     _define(
         flags.DEFINE_enum,
         "head_dtype",

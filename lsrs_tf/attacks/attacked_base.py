@@ -78,7 +78,8 @@ class AttackedBase:
 
     def columns(self):
         """Returns what a row of a file of attacks says of the classifier, dict of str to value."""
-        return {"classifier": self.name, **dict.fromkeys(("sigma", "noise", "draws", "n", "alpha"))}
+        of_noise = ("sigma", "noise", "draws", "n", "alpha", "head_dtype")
+        return {"classifier": self.name, **dict.fromkeys(of_noise)}
 
     def answer(self, image):
         """Returns the class of one float32 image, -1 for a tie or values that are not finite."""

@@ -43,6 +43,7 @@ class AttackedSmoothed:
         draws: int, draws of the noise for gradients.
         n: int, samples of an answer.
         alpha: float in (0, 1), probability that an answer is wrong.
+        head_dtype: 'bfloat16' for the head cast to it, or None; a `SmoothedClassifier` has its own.
         seed: int, seed of draws and samples.
         starts: int, starts of each search, which share alpha.
 
@@ -56,11 +57,22 @@ class AttackedSmoothed:
 
     name = "smoothed"
 
-    def __init__(self, model, *, sigma=None, draws=32, n=1_000, alpha=0.001, seed=0, starts=1):
+    def __init__(
+        self,
+        model,
+        *,
+        sigma=None,
+        draws=32,
+        n=1_000,
+        alpha=0.001,
+        head_dtype=None,
+        seed=0,
+        starts=1,
+    ):
         if isinstance(model, SmoothedClassifier):
             self.classifier = model
         else:
-            self.classifier = SmoothedClassifier(model, sigma)
+            self.classifier = SmoothedClassifier(model, sigma, head_dtype=head_dtype)
         self._draws = checked_count(draws, "draws")
         self._n, self._alpha = checked_count(n, "n"), check_alpha(alpha)
         # The starts that are given instead of failed ones are among them.
@@ -100,6 +112,7 @@ class AttackedSmoothed:
             "draws": self._draws,
             "n": self._n,
             "alpha": self._alpha,
+            "head_dtype": self.classifier.head_dtype,
         }
 
     def draws(self, images, start):

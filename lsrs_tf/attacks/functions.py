@@ -14,7 +14,7 @@ from lsrs_tf.attacks.methods import attack_of
 from lsrs_tf.attacks.result import AttackResult
 from lsrs_tf.attacks.search import Attack
 from lsrs_tf.certification.images import Images, each_image
-from lsrs_tf.certification.settings import checked_seed
+from lsrs_tf.certification.settings import HeadDtype, checked_seed
 from lsrs_tf.models import LatentSmoothingModel
 from lsrs_tf.models.base_classifier import BaseClassifier
 from lsrs_tf.number_kinds import is_real_number
@@ -39,6 +39,7 @@ def attack(
     draws: int = 32,
     n: int = 1_000,
     alpha: float = 0.001,
+    head_dtype: HeadDtype | None = None,
     batch_size: int | None = None,
     verbose: int = 1,
 ) -> AttackResult:
@@ -72,11 +73,13 @@ def attack(
         steps: int, steps of each start, or None for the default of the method.
         restarts: int, starts of each search; the best one counts.
         seed: int, seed of the starts, and of draws and samples of the smoothed classifier.
-        sigma: float above 0, as for `certify`; for 'smoothed' only, as the next three.
+        sigma: float above 0, as for `certify`; for 'smoothed' only, as the next four.
         draws: int, draws of the noise that gradients are averaged over, the same in all steps.
         n: int, samples of each answer, as for `predict`.
         alpha: float in (0, 1), as for `predict`: the probability that the answer for an image that
             is found is wrong.
+        head_dtype: as for `certify`: certificates of a cast head are contradicted by attacks on the
+            cast head only.
         batch_size: int, images in one search, or None for a number that suits the classifier.
         verbose: 0 for silence, 1 for a progress bar.
 
@@ -117,6 +120,7 @@ def attack(
         draws=draws,
         n=n,
         alpha=alpha,
+        head_dtype=head_dtype,
         batch_size=batch_size,
     )
     search, attacked = attacker.attack, attacker.attacked
@@ -145,6 +149,7 @@ def attack(
         notes=[outcome.note for outcome in outcomes],
         method=search.name,
         classifier=attacked.name,
+        head_dtype=attacked.columns()["head_dtype"],
         steps=search.steps,
         seed=int(seed),
     )
@@ -164,6 +169,7 @@ def attacker_of(
     draws: int = 32,
     n: int = 1_000,
     alpha: float = 0.001,
+    head_dtype: HeadDtype | None = None,
     batch_size: int | None = None,
 ) -> Attacker:
     """Returns the `Attacker` of the arguments of `attack`, for many calls.
@@ -181,6 +187,7 @@ def attacker_of(
         draws: int.
         n: int.
         alpha: float.
+        head_dtype: 'bfloat16' or None; the classifier of a certifier has its own.
         batch_size: int or None.
 
     Raises:
@@ -195,10 +202,22 @@ def attacker_of(
                 "`sigma` belongs to classifier='smoothed'; the base classifier has no noise. "
                 f"Received: sigma={sigma!r}"
             )
+        if head_dtype is not None:
+            raise ValueError(
+                "`head_dtype` belongs to classifier='smoothed'; bounds of the base classifier are "
+                f"about its head in float64. Received: head_dtype={head_dtype!r}"
+            )
         attacked = AttackedBase(model)
     elif classifier == "smoothed":
         attacked = AttackedSmoothed(
-            model, sigma=sigma, draws=draws, n=n, alpha=alpha, seed=seed, starts=restarts
+            model,
+            sigma=sigma,
+            draws=draws,
+            n=n,
+            alpha=alpha,
+            head_dtype=head_dtype,
+            seed=seed,
+            starts=restarts,
         )
     else:
         raise ValueError(f"`classifier` must be base or smoothed. Received: {classifier!r}")

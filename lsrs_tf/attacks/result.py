@@ -49,6 +49,7 @@ class AttackResult:
         notes: list of str, one for each image: what went wrong, or ''.
         method: str, the attack.
         classifier: 'base' or 'smoothed', which classifier was attacked.
+        head_dtype: 'bfloat16' if its head was cast to it, or None.
         steps: int, steps of each start.
         seed: int.
 
@@ -73,6 +74,7 @@ class AttackResult:
     classifier: str
     steps: int
     seed: int
+    head_dtype: str | None = None
 
     @property
     def wrong_already(self) -> NDArray[np.bool_]:
@@ -83,9 +85,10 @@ class AttackResult:
         """Returns a summary that says what it is."""
         found = np.isfinite(self.distances) & ~self.wrong_already
         median = f"{np.median(self.distances[found]):.3g}" if found.any() else "-"
+        head = "" if self.head_dtype is None else f" with a {self.head_dtype} head"
         return (
-            f"<AttackResult of {len(self.distances)} images, {self.classifier} classifier: upper "
-            f"bounds, not certificates; {self.method}, {self.steps} steps: {found.sum()} found "
-            f"with a median distance of {median}, {self.wrong_already.sum()} wrong already, "
+            f"<AttackResult of {len(self.distances)} images, {self.classifier} classifier{head}: "
+            f"upper bounds, not certificates; {self.method}, {self.steps} steps: {found.sum()} "
+            f"found with a median distance of {median}, {self.wrong_already.sum()} wrong already, "
             f"{np.isinf(self.distances).sum()} not found>"
         )

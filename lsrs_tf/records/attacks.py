@@ -46,6 +46,8 @@ SETTINGS = (
     "seed",
     "model",
 )
+# Files without a cast are those of versions that knew none.
+OPTIONAL = ("head_dtype",)
 RESULTS = ("note", "image_fingerprint")
 
 
@@ -91,6 +93,7 @@ LAYOUT = Layout(
     settings=SETTINGS,
     results=RESULTS,
     record=_record,
+    optional=OPTIONAL,
 )
 
 

@@ -49,6 +49,7 @@ class Layout(Generic[Row]):
         command: str, what writes one.
         parsers: mapping of a column to a function of its text, which raises `ValueError`.
         settings: tuple of str, the columns that all rows must agree on.
+        optional: tuple of str, settings whose columns are in files that have them only.
         results: tuple of str, the further columns of a row.
         record: function of the parsed values and the further texts that returns a record, or
             raises `ValueError`.
@@ -60,6 +61,7 @@ class Layout(Generic[Row]):
     settings: tuple[str, ...]
     results: tuple[str, ...]
     record: Callable[[dict[str, Any], dict[str, str]], Row]
+    optional: tuple[str, ...] = ()
 
     @property
     def advice(self) -> str:
@@ -118,8 +120,8 @@ class Layout(Generic[Row]):
         except UnicodeDecodeError as error:
             raise ValueError(f"{path} is not a text file in UTF-8 ({error}).") from error
         _, records = self.table_of(text, path)
-        for name in self.settings:
-            values = sorted({record.extra[name] for record in records})
+        for name in (*self.settings, *self.optional):
+            values = sorted({record.extra.get(name, schema.UNKNOWN) for record in records})
             if len(values) > 1:
                 raise ValueError(
                     f"{path} mixes rows of different settings: {name} is {', '.join(values[:3])}."
@@ -155,6 +157,8 @@ class LayoutJournal(Journal):
 
     def __init__(self, path: str | os.PathLike[str], settings: Mapping[str, object]) -> None:
         own = {name: settings.get(name) for name in self.layout.settings}
+        given = {name: settings.get(name) for name in self.layout.optional}
+        own |= {name: value for name, value in given.items() if value is not None}
         super().__init__(path, own, self.layout.results)
 
     def _add(self, record: ImageRecord, values: Mapping[str, object]) -> None:

@@ -44,6 +44,7 @@ class SmoothedClassifier:
         num_classes: int.
         pass_size: int, noisy samples in one pass of the head on all replicas together.
         noise: the `Float32Noise`, `ExactNoise` or `LogitNoise`.
+        head_dtype: 'bfloat16' if the head was cast to it, or None.
         lipschitz_report: the `LipschitzReport` of the encoder.
         radius_scale: `RadiusScale`, with sigma as the noise has it in float32.
         encoder: the frozen encoder; with `LogitNoise` it ends in a projection of the latent.
@@ -69,7 +70,8 @@ class SmoothedClassifier:
         head_dtype=None,
     ):
         _, self.head = smoothed_parts(model)
-        check_goes_with(checked_head_dtype(head_dtype), noise)
+        self.head_dtype = checked_head_dtype(head_dtype)
+        check_goes_with(head_dtype, noise)
         sigma = checked_noise_sigma(model.sigma if sigma is None else sigma)
         make_noise = noise_model(noise)
         self.batch_size = checked_count(batch_size, "batch_size")

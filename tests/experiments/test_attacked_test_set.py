@@ -64,3 +64,23 @@ def test_damaged_rows_are_refused(model, tmp_path):
     with pytest.raises(ValueError, match="more than one row for image 7"):
         read_attacks(path)
     assert np.isfinite(float(rows[1][3])) or rows[1][3] == "inf"
+
+
+def test_a_file_of_a_cast_head_says_so_and_goes_on_with_no_other(model, tmp_path):
+    path, data = tmp_path / "attacked.tsv", datasets.load("digits")
+
+    def attack(head_dtype, indices):
+        options = {"head_dtype": head_dtype, "n": 100, "draws": 2, "steps": 1}
+        attacker = attacker_of(model, "ddn", classifier="smoothed", **options)
+        attack_test_images(attacker, model, data, path, indices, settings=options)
+
+    attack("bfloat16", [3])
+    with pytest.raises(FileExistsError, match="head_dtype: bfloat16 before, own now"):
+        attack(None, [3, 7])
+    attack("bfloat16", [3, 7])
+    assert {record.extra["head_dtype"] for record in read_attacks(path)} == {"bfloat16"}
+    path.unlink()
+    attack(None, [3])
+    assert "head_dtype" not in path.read_text()
+    with pytest.raises(FileExistsError, match="head_dtype: own before, bfloat16 now"):
+        attack("bfloat16", [3, 7])

@@ -55,6 +55,28 @@ def test_sound_certificates_are_not_contradicted(settings):
     assert result.contradictions.trials > 5
 
 
+def _model_with_a_deep_head(*parts):
+    """The same function, of a head with a layer that can be cast."""
+    model = _model(*parts)
+    kernel, bias = model.head.get_weights()
+    dense = [keras.layers.Dense(16), keras.layers.Dense(2)]
+    deep = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), *dense])
+    deep.set_weights([np.eye(16), np.zeros(16), kernel, bias])
+    return LatentSmoothingModel(model.encoder, deep, 0.25)
+
+
+def test_the_cast_head_that_is_certified_is_attacked(monkeypatch):
+    settings = {**SMOOTHED, "head_dtype": "bfloat16"}
+    result = _validated(_model_with_a_deep_head(), **settings)
+    assert not result.alarm
+    assert result.contradictions.trials > 5
+    whole = smoothed_classifier.lipschitz_report
+    monkeypatch.setattr(
+        smoothed_classifier, "lipschitz_report", lambda model: _halved(whole(model))
+    )
+    assert _validated(_model_with_a_deep_head(), **settings).alarm
+
+
 def _halved(report):
     return dataclasses.replace(report, bound=report.bound / 2)
 

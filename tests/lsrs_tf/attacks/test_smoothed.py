@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import lsrs_tf
 from lsrs_tf import models
@@ -44,6 +45,35 @@ def test_what_is_found_is_what_predict_answers():
     assert np.all(result.changed_distances >= result.distances)
     again = _attack(model, images, labels, seed=3)
     np.testing.assert_array_equal(again.images, result.images)
+
+
+def test_an_attack_on_a_cast_head_is_on_what_is_certified_with_it():
+    model, images = models.convnet(width=2), np.full((2, 8, 8, 1), 0.5, np.float32)
+    labels = np.maximum(0, lsrs_tf.predict(model, images, n=N, verbose=0))
+    result = _attack(model, images, labels, head_dtype="bfloat16", steps=5)
+    assert result.head_dtype == "bfloat16"
+    assert "smoothed classifier with a bfloat16 head" in repr(result)
+    answers = lsrs_tf.predict(model, result.images, n=N, head_dtype="bfloat16", verbose=0)
+    np.testing.assert_array_equal(answers, result.labels)
+    with pytest.raises(ValueError, match="`head_dtype` belongs to classifier='smoothed'"):
+        lsrs_tf.attack(model, images, labels, head_dtype="bfloat16", verbose=0)
+
+
+def test_gradients_come_through_a_cast_head():
+    model = models.convnet(width=4)
+    images = np.random.default_rng(0).uniform(size=(2, 8, 8, 1)).astype(np.float32)
+    found = []
+    for head_dtype in (None, "bfloat16"):
+        attacked = AttackedSmoothed(model, draws=8, n=N, head_dtype=head_dtype)
+        draws = attacked.draws(list(images), 0)
+        points = tf.constant(images, tf.float64)
+        with tf.GradientTape() as tape:
+            tape.watch(points)
+            scores = tf.reduce_sum(attacked.scores(points, draws)[:, 0])
+        found.append(tape.gradient(scores, points))
+    own, cast = (np.ravel(gradient) for gradient in found)
+    assert own @ cast > 0.99 * np.linalg.norm(own) * np.linalg.norm(cast)
+    assert not np.array_equal(own, cast)
 
 
 def test_targets_are_answers_and_not_abstentions():
