@@ -5,14 +5,8 @@ import pathlib
 
 import numpy as np
 
-from experiments import cost_report
-from experiments.sandwich import (
-    left_out,
-    plot_sandwiches,
-    sandwich_rows,
-    sandwich_table,
-    sandwiches,
-)
+from experiments import attack_report, cost_report
+from experiments.sandwich import left_out, sandwiches
 from lsrs_tf.evaluation import (
     certified_accuracy_interval,
     exact_average_certified_radius,
@@ -169,15 +163,17 @@ def write_report(paths, directory, cost_radius=cost_report.RADIUS):
         with written_whole(directory / "cost.png") as path:
             cost_report.plot_costs(known, cost_radius).savefig(path, dpi=150)
         pictures += "\n![Radius and accuracy against the cost of a certificate](cost.png)\n"
-    found = sandwiches(_distinct_names(runs))
+    attacked = sandwiches(_distinct_names(runs))
+    found = [one for one in attacked if one.pairs]
     if found:
         alarms = "".join(f"\n{one.name}: {one.contradictions()}\n" for one in found)
-        text += f"\n{sandwich_table(found)}{alarms}"
-        _write_csv(directory / "sandwich.csv", sandwich_rows(found))
+        text += f"\n{attack_report.sandwich_table(found)}{alarms}"
+        _write_csv(directory / "sandwich.csv", attack_report.sandwich_rows(found))
         with written_whole(directory / "sandwich.png") as path:
-            plot_sandwiches(found).savefig(path, dpi=150)
+            attack_report.plot_sandwiches(found).savefig(path, dpi=150)
         pictures += "\n![Certified accuracy and accuracy under attack](sandwich.png)\n"
-    text += "".join(f"\n{line}" for line in left_out(runs))
+    lines = attack_report.unpaired_lines(attacked) + left_out(runs)
+    text += "".join(f"\n{line}" for line in lines)
     with written_whole(directory / "report.md") as path:
         path.write_text(f"{text}\n{pictures}")
     return text

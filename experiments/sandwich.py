@@ -1,15 +1,11 @@
-"""What the report says of certificates and attacks on the same images."""
+"""Certificates, attacks and estimates of the same images."""
 
 import dataclasses
 import functools
 
-import matplotlib.figure
 import numpy as np
 
-from lsrs_tf.evaluation.clever import CleverResult
-from lsrs_tf.evaluation.metrics import certified_accuracy
-from lsrs_tf.evaluation.sandwich import accuracy_under_attack, contradictions, tightness
-from lsrs_tf.evaluation.tables import markdown_table, rounded_down
+from lsrs_tf.evaluation.sandwich import contradictions
 from lsrs_tf.records import estimates
 from lsrs_tf.records.attacks import PATTERN, AttackRecord, read_attacks
 from lsrs_tf.records.summary import UNKNOWN, Run
@@ -22,8 +18,9 @@ class Sandwich:
     Attributes:
         name: str.
         run: `Run`.
-        attacks: dict of index to list of `AttackRecord`, those of all files.
-        estimates: dict of index to `EstimateRecord`, of the images that were estimated as well.
+        attacks: dict of index to list of `AttackRecord`, those of all files, also of images that
+            were not certified.
+        estimates: dict of index to `EstimateRecord`, likewise.
     """
 
     name: str
@@ -39,6 +36,17 @@ class Sandwich:
             for record in self.run.records
             if record.idx in self.attacks
         ]
+
+    @property
+    def unpaired(self):
+        """Dict of what was done with images that are not among the pairs to a list of them."""
+        certified = {record.idx for record in self.run.records}
+        left_out = {
+            "certified and not attacked": certified - {*self.attacks},
+            "attacked and not certified": {*self.attacks} - certified,
+            "estimated and not both": {*self.estimates} - (certified & {*self.attacks}),
+        }
+        return {what: sorted(images) for what, images in left_out.items() if images}
 
     @property
     def radii(self):
@@ -95,6 +103,8 @@ def _number(pairs, name):
 def sandwiches(runs):
     """Returns the `Sandwich` of each run whose folder holds files of attacks on its classifier.
 
+    A sandwich has no pairs where no image was certified and attacked.
+
     Args:
         runs: dict of name to `Run`.
 
@@ -102,7 +112,7 @@ def sandwiches(runs):
         ValueError: if attacks are on another model, another sigma, or other images.
     """
     found = [Sandwich(name, run, _attacks(run), _estimates(run)) for name, run in runs.items()]
-    return [one for one in found if one.pairs]
+    return [one for one in found if one.attacks]
 
 
 def left_out(runs):
@@ -114,7 +124,7 @@ def left_out(runs):
     lines = []
     for run in runs:
         for path in _files(run, PATTERN):
-            others = {one.extra["classifier"] for one in read_attacks(path)} - {_attackable(run)}
+            others = {_attacked(one) for one in read_attacks(path)} - {_certified(run)}
             if others:
                 lines.append(
                     f"Left out: {path} attacks the {others.pop()} classifier, and the certificates "
@@ -136,31 +146,35 @@ def _files(run, pattern):
 
 def _certified(run):
     """Returns which classifier of the model a run certifies, as text."""
-    if run.setting("head_dtype") != UNKNOWN:
-        return f"smoothed, {run.setting('head_dtype')}"
-    return "base" if run.setting("method") == "margin" else "smoothed"
+    return _named(
+        "base" if run.setting("method") == "margin" else "smoothed", run.setting("head_dtype")
+    )
 
 
-def _attackable(run):
-    """Returns the classifier of a run as files of attacks name it, or None if they have no name.
+def _attacked(one):
+    """Returns which classifier of a model an `AttackRecord` is about, as text."""
+    return _named(one.extra["classifier"], one.extra.get("head_dtype", UNKNOWN))
 
-    They attack the head in its own dtype: cast to another one it is another classifier, which may
-    well answer otherwise inside such a certificate.
+
+def _named(classifier, head_dtype):
+    """Returns the name of a classifier: with a head that was cast it is another one.
+
+    It may well answer otherwise inside a certificate of the head in its own dtype, or vice versa.
     """
-    classifier = _certified(run)
-    return classifier if classifier in ("base", "smoothed") else None
+    return classifier if head_dtype == UNKNOWN else f"{classifier}, {head_dtype}"
 
 
 def _attacks(run):
-    classifier = _attackable(run)
+    classifier = _certified(run)
     records = {record.idx: record for record in run.records}
     attacks = {}
     for path in _files(run, PATTERN):
         for one in read_attacks(path):
             # Attacks on the other classifier of the model say nothing about these certificates.
-            if one.extra["classifier"] != classifier or one.idx not in records:
+            if _attacked(one) != classifier:
                 continue
-            _check_same(path, one, records[one.idx])
+            if one.idx in records:
+                _check_same(path, one, records[one.idx])
             attacks.setdefault(one.idx, []).append(one)
     return attacks
 
@@ -173,9 +187,8 @@ def _estimates(run):
     found = {}
     for path in _files(run, estimates.PATTERN):
         for one in estimates.read_estimates(path):
-            if one.idx not in records:
-                continue
-            _check_same(path, one, records[one.idx])
+            if one.idx in records:
+                _check_same(path, one, records[one.idx])
             if one.idx in found:
                 raise ValueError(
                     f"{path} has another estimate of image {one.idx}. Move one of the files away: "
@@ -199,81 +212,3 @@ def _check_same(path, one, record):
             )
     if one.label != record.label:
         raise ValueError(f"{path} has another label for image {record.idx} than its certificate.")
-
-
-def sandwich_table(found):
-    """Returns a Markdown table with a row for each `Sandwich`."""
-    rows = []
-    for one in found:
-        distances = one.distances
-        inside = one.contradictions()
-        rows.append(
-            [
-                one.name,
-                one.methods,
-                str(len(one.pairs)),
-                rounded_down(float(np.median(one.radii)), 3),
-                _median_of_known(one.estimated),
-                f"{np.median(distances):.3f}",
-                str(int(np.isinf(distances).sum())),
-                f"{tightness(one.radii, one.correct, distances):.3f}",
-                f"{len(inside.images)} of {inside.trials}",
-            ]
-        )
-    header = ["certificates", "attacks", "images", "median radius", f"median {CleverResult.column}"]
-    header += ["median distance (upper bound)", "not found", "tightness", "inside a certificate"]
-    return markdown_table(header, rows)
-
-
-def _median_of_known(values):
-    known = values[~np.isnan(values)]
-    if not known.size:
-        return UNKNOWN
-    # Of some images only, the median would not be that of the images of the others.
-    rest = "" if known.size == values.size else f" of {known.size}"
-    return f"{np.median(known):.3f}{rest}"
-
-
-def sandwich_rows(found):
-    """Returns header and rows of a CSV file, one for each image."""
-    header = ["run", "idx", "certified_radius", "clever_estimate", "attack_distance"]
-    rows = [[*header, "changed_distance"]]
-    for one in found:
-        for (record, attacks), estimate in zip(one.pairs, one.estimated, strict=True):
-            rows.append(
-                [
-                    one.name,
-                    record.idx,
-                    record.radius if record.correct else 0.0,
-                    UNKNOWN if np.isnan(estimate) else estimate,
-                    min(attack.distance for attack in attacks),
-                    min(attack.changed_distance for attack in attacks),
-                ]
-            )
-    return rows
-
-
-def plot_sandwiches(found):
-    """Draws certified accuracy, accuracy under attack, and the band between them."""
-    figure = matplotlib.figure.Figure(figsize=(6.4, 4.2), layout="constrained")
-    axes = figure.subplots()
-    finite = [one.distances[np.isfinite(one.distances)] for one in found]
-    end = 1.05 * max(0.1, *(max(part.max(initial=0), 0) for part in finite))
-    grid = np.linspace(0, end, 501)
-    for one in found:
-        lower = [100 * certified_accuracy(one.radii, one.correct, at) for at in grid]
-        upper = [100 * accuracy_under_attack(one.distances, at) for at in grid]
-        (line,) = axes.plot(grid, lower, label=f"{one.name}: certified")
-        axes.plot(grid, upper, "--", color=line.get_color(), label=f"{one.name}: under attack")
-        axes.fill_between(grid, lower, upper, color=line.get_color(), alpha=0.15, lw=0)
-        if not np.isnan(one.estimated).any():
-            between = [100 * accuracy_under_attack(one.estimated, at) for at in grid]
-            label = f"{one.name}: {CleverResult.column}"
-            axes.plot(grid, between, ":", color=line.get_color(), label=label)
-    axes.set_xlabel("L2 radius (pixels in [0, 1])")
-    axes.set_ylabel("accuracy (%)")
-    axes.set_xlim(0, end)
-    axes.set_ylim(0, 100)
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    return figure

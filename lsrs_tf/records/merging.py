@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from lsrs_tf.files import written_whole
 from lsrs_tf.records import schema
-from lsrs_tf.records.notation import shown
+from lsrs_tf.records.notation import examples, shown
 from lsrs_tf.records.reading import Table, read_table, written_row
 from lsrs_tf.records.schema import Record
 
@@ -54,8 +54,8 @@ def merge(
     if missing or foreign:
         raise ValueError(
             "The shards do not make up the test images: "
-            f"{len(missing)} are missing{_examples(missing)}, {len(foreign)} do not belong to "
-            f"them{_examples(foreign)}. Finish the shards, and give the --num_images they had."
+            f"{len(missing)} are missing{examples(missing)}, {len(foreign)} do not belong to "
+            f"them{examples(foreign)}. Finish the shards, and give the --num_images they had."
         )
     if check_images is not None:
         check_images([record for table in tables for record in table.records])
@@ -114,9 +114,3 @@ def _costs(tables: Iterable[Table]) -> dict[str, str]:
         for name in schema.COSTS
         if name in record.settings
     }
-
-
-def _examples(indices: Sequence[int]) -> str:
-    if not indices:
-        return ""
-    return f" (such as {', '.join(map(str, indices[:3]))})"

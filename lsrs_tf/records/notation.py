@@ -9,7 +9,7 @@ import datetime
 import decimal
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,13 @@ _SHOWN = 40
 def shown(text: str) -> str:
     """Returns a text for a message, shortened where it is long."""
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+
+
+def examples(indices: Sequence[int]) -> str:
+    """Returns the first images of a list for a message, with a space before; nothing for none."""
+    if not indices:
+        return ""
+    return f" (such as {', '.join(map(str, indices[:3]))})"
 
 
 def whole_number(text: str, least: int = -(2**63)) -> int:

@@ -45,6 +45,29 @@ def test_report_has_both_sides(run, tmp_path):
     assert alarms_of([run]) == []
 
 
+def test_images_with_one_side_only_are_counted_in_the_report(run, tmp_path):
+    _attacks(run / "attacked.tsv", [(0, 1, 2, 1.0, 1.5), (7, 1, 2, 1.0, 1.0), (9, 1, 2, 1.0, 1.0)])
+    text = write_report([run], tmp_path / "report")
+    assert "0 of 1 attacks inside a certificate." in text
+    assert (
+        ": of certificates and attacks together, 3 images are left out that were certified and not "
+        "attacked (such as 1, 2, 3); 2 images are left out that were attacked and not certified "
+        "(such as 7, 9)."
+    ) in text
+    # Without any image of both there is no table, and still a line.
+    (run / "attacked.tsv").unlink()
+    _attacks(run / "attacked.tsv", [(7, 1, 2, 0.1, 0.1)])
+    text = write_report([run], tmp_path / "report")
+    assert "1 images are left out that were attacked and not certified (such as 7)" in text
+    assert "tightness" not in text
+    assert alarms_of([run]) == []
+
+
+def test_images_of_both_sides_need_no_line(run, tmp_path):
+    _attacks(run / "attacked.tsv", [(idx, 1, 2, 1.0, 1.5) for idx in range(4)])
+    assert "left out" not in write_report([run], tmp_path / "report")
+
+
 def test_attacks_inside_certificates_end_the_command_with_status_3(run, tmp_path):
     # An abstention inside contradicts nothing, another class does.
     _attacks(run / "attacked.tsv", [(0, 1, -1, 0.2, 0.6), (1, 1, 2, 0.3, 0.3), (3, 1, 2, 0.1, 0.1)])
@@ -63,3 +86,20 @@ def test_attacks_on_something_else_are_refused_or_left_out(run):
     _attacks(run / "attacked.tsv", [(0, 1, 2, 0.1, 0.1)], model="other")
     with pytest.raises(ValueError, match="another classifier or other images"):
         alarms_of([run])
+
+
+def test_certificates_of_a_cast_head_meet_attacks_on_the_same_head_only(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    rows = [(0, 1, 1, 0.5, 1.0, ["0/2", "0.25", "abc", "digits", "0.001", "bfloat16"])]
+    columns = ["replaced", "sigma", "model", "data", "alpha", "head_dtype"]
+    file(folder / "certified.tsv", columns, rows)
+    _attacks(folder / "attacked.tsv", [(0, 1, 2, 0.1, 0.1)])
+    text = write_report([folder], tmp_path / "report")
+    assert "attacked.tsv attacks the smoothed classifier" in text
+    assert "are about the smoothed, bfloat16 one" in text
+    assert "tightness" not in text
+    _attacks(folder / "attacked.cast.tsv", [(0, 1, 2, 0.1, 0.1)], head_dtype="bfloat16")
+    text = write_report([folder], tmp_path / "report")
+    assert "1 of 1 attacks inside a certificate" in text
+    assert "attacked.tsv attacks the smoothed classifier" in text
