@@ -175,7 +175,9 @@ def _attacks(run):
                 continue
             if one.idx in records:
                 _check_same(path, one, records[one.idx])
-            attacks.setdefault(one.idx, []).append(one)
+            # Rows of shards may stand in the merged file as well: they are one attack.
+            if one not in attacks.setdefault(one.idx, []):
+                attacks[one.idx].append(one)
     return attacks
 
 
@@ -189,7 +191,8 @@ def _estimates(run):
         for one in estimates.read_estimates(path):
             if one.idx in records:
                 _check_same(path, one, records[one.idx])
-            if one.idx in found:
+            # A row of a shard may stand in the merged file as well.
+            if found.get(one.idx, one) != one:
                 raise ValueError(
                     f"{path} has another estimate of image {one.idx}. Move one of the files away: "
                     "estimates of different settings do not go together."

@@ -103,8 +103,17 @@ class Layout(Generic[Row]):
             records[record.idx] = record
         return Table(path, header, [row for _, row in lines[1:]], []), list(records.values())
 
+    def settings_of(self, record: Row) -> dict[str, str]:
+        """Returns what a record was made with, a dict of str to str."""
+        names = (*self.settings, *self.optional)
+        return {name: record.extra[name] for name in names if name in record.extra}
+
     def read(self, path: str | os.PathLike[str]) -> list[Row]:
-        """Returns the records of a file.
+        """Returns the records of a file; see `read_table`."""
+        return self.read_table(path)[1]
+
+    def read_table(self, path: str | os.PathLike[str]) -> tuple[Table, list[Row]]:
+        """Returns the table of a file, as it is written, and its records.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -119,14 +128,14 @@ class Layout(Generic[Row]):
             ) from error
         except UnicodeDecodeError as error:
             raise ValueError(f"{path} is not a text file in UTF-8 ({error}).") from error
-        _, records = self.table_of(text, path)
+        table, records = self.table_of(text, path)
         for name in (*self.settings, *self.optional):
             values = sorted({record.extra.get(name, schema.UNKNOWN) for record in records})
             if len(values) > 1:
                 raise ValueError(
                     f"{path} mixes rows of different settings: {name} is {', '.join(values[:3])}."
                 )
-        return records
+        return table, records
 
     def _record_of(self, row: list[str], header: tuple[str, ...]) -> Row:
         if len(row) != len(header):

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -5,10 +6,14 @@ import pytest
 
 from experiments import datasets
 from experiments.attacked_test_set import attack_test_images
+from experiments.certified_test_set import check_images
 from lsrs_tf import models
 from lsrs_tf.attacks.functions import attacker_of
-from lsrs_tf.records.attacks import read_attacks
+from lsrs_tf.records import attacks
+from lsrs_tf.records.attacks import LAYOUT, read_attacks
+from lsrs_tf.records.merging import merge_layout
 from lsrs_tf.records.reading import read
+from tests.commands import imported_command
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +89,36 @@ def test_a_file_of_a_cast_head_says_so_and_goes_on_with_no_other(model, tmp_path
     assert "head_dtype" not in path.read_text()
     with pytest.raises(FileExistsError, match="head_dtype: own before, bfloat16 now"):
         attack("bfloat16", [3, 7])
+
+
+def test_shards_are_merged_with_the_checks_of_certificates(model, tmp_path):
+    whole, outfile = tmp_path / "whole.tsv", tmp_path / "attacked.tsv"
+    shards = [tmp_path / f"attacked.{part}of2.tsv" for part in (1, 2)]
+    for path, indices in ((whole, [0, 3, 7]), (shards[0], [0, 7]), (shards[1], [3])):
+        _attack(model, path, indices, steps=2)
+    with pytest.raises(ValueError, match="1 are missing .such as 3"):
+        merge_layout(LAYOUT, shards[:1], outfile, [0, 3, 7])
+    with pytest.raises(ValueError, match="Image 0 is in"):
+        merge_layout(LAYOUT, [*shards, shards[0]], outfile, [0, 3, 7])
+    with pytest.raises(ValueError, match="1 do not belong"):
+        merge_layout(LAYOUT, shards, outfile, [0, 3])
+    other = tmp_path / "other.tsv"
+    _attack(model, other, [3], steps=3)
+    with pytest.raises(ValueError, match="steps=2 and 3"):
+        merge_layout(LAYOUT, [shards[0], other], outfile, [0, 3, 7])
+    assert not outfile.exists()
+    data = datasets.load("digits")
+    merge_layout(LAYOUT, shards, outfile, [0, 3, 7], lambda all_: check_images(all_, data, "one"))
+    merged, single = ([_without_time(one) for one in read_attacks(at)] for at in (outfile, whole))
+    assert merged == single
+    with pytest.raises(FileExistsError, match="exists already"):
+        merge_layout(LAYOUT, shards, outfile, [0, 3, 7])
+    with imported_command("experiments.merge") as command:
+        assert command.kind_of(outfile) is attacks
+        assert command.kind_of(tmp_path / "none.tsv") is None
+        outfile.write_text("idx\tlabel\tpredict\tradius\tcorrect\ttime\n")
+        assert command.kind_of(outfile) is None
+
+
+def _without_time(record):
+    return dataclasses.replace(record, seconds=0.0)

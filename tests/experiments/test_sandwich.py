@@ -1,7 +1,9 @@
 import pytest
 
 from experiments.report_writer import alarms_of, write_report
+from experiments.sandwich import sandwiches
 from lsrs_tf.records.attacks import AttackJournal, AttackRecord
+from lsrs_tf.records.summary import read_run
 from tests.certification_files import file
 from tests.commands import run_command
 
@@ -103,3 +105,11 @@ def test_certificates_of_a_cast_head_meet_attacks_on_the_same_head_only(tmp_path
     text = write_report([folder], tmp_path / "report")
     assert "1 of 1 attacks inside a certificate" in text
     assert "attacked.tsv attacks the smoothed classifier" in text
+
+
+def test_a_row_in_a_shard_and_in_the_merged_file_is_one_attack(run):
+    for name in ("attacked.tsv", "attacked.1of2.tsv"):
+        _attacks(run / name, [(0, 1, 2, 1.0, 1.5)])
+    _attacks(run / "attacked.fmn.tsv", [(0, 1, 2, 1.0, 1.5)], attack="fmn")
+    (one,) = sandwiches({"run": read_run(run)})
+    assert [attack.extra["attack"] for attack in one.attacks[0]] == ["ddn", "fmn"]
