@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from experiments import validation
+from experiments.run_directory import RunDirectory
 from lsrs_tf import Certifier, lipschitz
 from lsrs_tf.models import LatentSmoothingModel, base_classifier
 from lsrs_tf.sampling import smoothed_classifier
+from tests.commands import run_code
 
 SHAPE = (4, 4, 1)
 
@@ -127,3 +129,33 @@ def test_an_encoder_that_depends_on_the_batch_is_found():
     assert len(result.dependent) > 0
     assert "other values in a batch" in str(result)
     assert result.contradictions.alarm
+
+
+_COMMAND = """
+import runpy
+runpy.run_module("experiments.validate", run_name="__main__", alter_sys=True)
+"""
+_FAULT = """
+import dataclasses
+from lsrs_tf.models import base_classifier
+whole = base_classifier.lipschitz_report
+base_classifier.lipschitz_report = lambda model: dataclasses.replace(
+    whole(model), bound=whole(model).bound / 2
+)
+"""
+
+
+def test_the_command_ends_with_status_3_where_a_bound_is_wrong(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    run.claim({"dataset": "digits"})
+    encoder = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Identity()])
+    layers = [keras.layers.Flatten(), keras.layers.Dense(10, kernel_initializer="orthogonal")]
+    head = keras.Sequential([keras.Input((8, 8, 1)), *layers])
+    LatentSmoothingModel(encoder, head, 0.25).save(run.model)
+    arguments = [f"--run_dir={run.path}", "--method=margin", "--num_images=8", "--steps=10"]
+    sound = run_code(_COMMAND, *arguments)
+    assert sound.returncode == 0, sound.stderr
+    assert "0 of 8 attacks inside a certificate." in sound.stdout
+    faulty = run_code(_FAULT + _COMMAND, *arguments)
+    assert faulty.returncode == 3, faulty.stderr
+    assert "ALARM: " in faulty.stdout
