@@ -2,7 +2,8 @@
 
 u is the unit roundoff, 2^-53. Inner products of length k of real or complex numbers, in any order
 of summation, are off by less than 8 (k + 8) u times the product of the norms (Higham, "Accuracy
-and Stability of Numerical Algorithms", sections 3.1 and 3.6).
+and Stability of Numerical Algorithms", sections 3.1 and 3.6), and by 2^-1022 for each product that
+is taken for zero.
 """
 
 import math
@@ -221,7 +222,10 @@ def _slack(matrices, further):
     # What overflows is found in the result.
     with np.errstate(over="ignore", invalid="ignore"):
         size = largest_frobenius_norm(matrices) ** 2
-    return float(8 * (max(matrices.shape[-2:]) + 8) * UNIT_ROUNDOFF * (size + further))
+    products = 8 * (max(matrices.shape[-2:]) + 8)
+    # Processors may take products, and factors, below the smallest normal number for zero.
+    flushed = min(matrices.shape[-2:]) * np.finfo(np.float64).tiny
+    return float(products * (UNIT_ROUNDOFF * (size + further) + flushed))
 
 
 def _all_below(grams, limit):

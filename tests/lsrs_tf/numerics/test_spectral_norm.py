@@ -67,6 +67,13 @@ def test_large_complex_matrices_are_bounded_as_by_singular_values(shape):
         assert not spectral_norm.of_matrices(orthogonal)[0] < np.inf
 
 
+@pytest.mark.parametrize("scale", [1e-160, 1.4e-154, 1e-153, 1e-152, 1e-150])
+@pytest.mark.parametrize("size", [8, 31, 32, 64])
+def test_products_that_processors_take_for_zero_are_in_the_bound(size, scale):
+    bound, _ = spectral_norm.of_matrices(np.full((2, size, size), scale + 0j))
+    assert size * scale <= bound <= size * scale * (1 + 1e-9) + 1e-150
+
+
 def test_largest_of_several_matrices_counts():
     matrices = np.stack([np.eye(3), 5 * np.eye(3), 2 * np.eye(3)])
     assert 5 <= spectral_norm.of_matrices(matrices)[0] <= 5 + 1e-12
