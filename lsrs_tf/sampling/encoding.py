@@ -88,12 +88,16 @@ class LatentEncoder:
         few evaluations.
         """
         if self._batched is None and self.images_together > 1:
-            self._batched = self._traced(self.images_together)
-            if not self._batches_are_as_alone():
+            batched = self._traced(self.images_together)
+            # Kept after the check alone, which may be interrupted.
+            if self._is_as_alone(batched):
+                self._batched = batched
+            else:
                 self.images_together = 1
         return self.images_together > 1
 
-    def _batches_are_as_alone(self):
+    def _is_as_alone(self, batched):
+        """Returns whether a function of a batch gives every image the bits that it has alone."""
         shape = (self.images_together, *self._image_shape)
         others = np.random.default_rng(0).uniform(size=shape).astype(np.float32)
         image = np.random.default_rng(1).uniform(size=shape[1:]).astype(np.float32)
@@ -103,7 +107,7 @@ class LatentEncoder:
             places = np.arange(len(others)) % 2 == parity
             batch = others.copy()
             batch[places] = image
-            _, found = self._batched(tf.constant(batch))
+            _, found = batched(tf.constant(batch))
             same = np.broadcast_to(expected, found[places].shape)
             # Before they are rounded to float32, which would hide a difference of most images.
             if not np.array_equal(found[places], same, equal_nan=True):

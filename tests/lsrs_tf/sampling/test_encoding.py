@@ -109,6 +109,16 @@ def test_what_differs_in_a_batch_by_a_bit_of_float64_is_encoded_alone(function):
     assert alike.images_together == 4
 
 
+def test_a_check_that_was_interrupted_has_not_passed(monkeypatch):
+    encoder = _functional(_by_place)
+    with monkeypatch.context() as patch:
+        patch.setattr(encoder, "_is_as_alone", lambda batched: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            encoder.encode_each(_images(4))
+    encoder.encode_each(_images(4))
+    assert encoder.images_together == 1
+
+
 def test_few_images_are_not_worth_a_batch(monkeypatch):
     encoder = _functional(tf.identity)
     rows = []
