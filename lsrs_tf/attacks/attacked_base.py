@@ -64,6 +64,10 @@ class AttackedBase:
             )
         (self.num_classes,) = shape
 
+    def scores_of(self, images, again):
+        """Returns the function of scores for a search, see `AttackedSmoothed.scores_of`."""
+        return self.scores
+
     def scores(self, images, draws):
         """Returns the logits, float64 [images, classes]; used in graphs.
 

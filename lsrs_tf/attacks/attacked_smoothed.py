@@ -15,6 +15,8 @@ from lsrs_tf.sampling.cast_head import copied
 from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
 from lsrs_tf.statistics.confidence import check_alpha, checked_count, predicted_label
 
+# How far latents in float32 may be from those in float64, in standard deviations of the noise.
+_ROUNDING_SHARE = 0.01
 # Votes that are remembered: those for the original and for what was found are asked for again.
 _REMEMBERED = 256
 
@@ -28,12 +30,13 @@ class AttackedSmoothed:
     all draws, forwards and backwards.
 
     They only say where to search, so that the encoder of scores is a copy of the frozen one in
-    float32, which takes half the time.
+    float32, which takes half the time; where it gives an image another latent, it is the frozen one
+    itself.
 
     Answers come from samples of their own (`random_streams.PREDICTION`), which depend on the image
     that is asked about: they are those of `lsrs_tf.predict` with the same seed, n and alpha, from
     the frozen encoder in float64. The line search looks at points with the samples of one pass, of
-    the attack's own stream, and its result counts only if the answer agrees. At most four points of
+    the attack's own stream, and its result counts only if the answer agrees. At most five points of
     each start are asked; that an image is found to have another class is decided at an alpha
     divided by their number, so that it is wrong with probability alpha at most.
 
@@ -89,6 +92,22 @@ class AttackedSmoothed:
         self.num_classes = self.classifier.num_classes
         self.batch_size = max(1, 256 // self._draws)
 
+    def scores_of(self, images, again):
+        """Returns the function of scores for a search: `scores`, or the same in float64.
+
+        Args:
+            images: float64 tensor [images, height, width, channels], the images to attack.
+            again: bool, whether an earlier search met values that were not finite.
+        """
+        rounded = self._search_encoder(tf.cast(images, tf.float32), training=False)
+        exact = self.classifier.encoder(images, training=False)
+        errors = tf.norm(
+            tf.reshape(tf.cast(rounded, tf.float64) - exact, [len(images), -1]), axis=1
+        )
+        # Comparisons with NaN are false.
+        near = np.all(errors <= _ROUNDING_SHARE * self.classifier.radius_scale.sigma)
+        return self.scores if near and not again else self.exact_scores
+
     def scores(self, images, draws):
         """Returns logarithms of soft votes, float64 [images, classes]; used in graphs.
 
@@ -96,7 +115,16 @@ class AttackedSmoothed:
             images: float64 tensor [images, height, width, channels].
             draws: float32 tensor [images, draws, *latent shape].
         """
-        latents = self._search_encoder(tf.cast(images, tf.float32), training=False)
+        return self._soft_votes(
+            self._search_encoder(tf.cast(images, tf.float32), training=False), draws
+        )
+
+    def exact_scores(self, images, draws):
+        """Returns `scores` with latents of the frozen encoder in float64."""
+        latents = self.classifier.encoder(images, training=False)
+        return self._soft_votes(tf.cast(latents, tf.float32), draws)
+
+    def _soft_votes(self, latents, draws):
         noisy = latents[:, tf.newaxis] + draws
         rows = tf.reshape(noisy, [-1, *self.classifier.latent_shape])
         logits = tf.cast(self.classifier.logits_in_graph(rows), tf.float64)

@@ -51,7 +51,7 @@ class Attacker:
         self._restarts = checked_count(restarts, "restarts")
         size = attacked.batch_size if batch_size is None else batch_size
         self._batch_size = checked_count(size, "batch_size")
-        self._search = attack.compiled(attacked.scores, targeted)
+        self._searches = {}
 
     def outcomes(
         self, entries: Iterable[tuple[NDArray[np.float32], Goal, float]]
@@ -88,7 +88,8 @@ class Attacker:
         """Returns the parts of `Found` of a search for several images, as arrays."""
         images = tf.constant(np.stack([state.image for state in states]), tf.float64)
         radii = tf.constant([state.radius for state in states], tf.float64)
-        found = self._search(
+        again = start >= self._restarts
+        found = self._search(self.attacked.scores_of(images, again))(
             images,
             tf.constant([state.goal.wanted for state in states], tf.int64),
             self._starts(images, states, radii, start),
@@ -97,6 +98,12 @@ class Attacker:
             self.attacked.draws([state.image for state in states], start),
         )
         return [part.numpy() for part in found]
+
+    def _search(self, scores):
+        """Returns the compiled search of a function of scores."""
+        if scores not in self._searches:
+            self._searches[scores] = self.attack.compiled(scores, self._targeted)
+        return self._searches[scores]
 
     def _starts(self, images, states: list["_State"], radii, start: int):
         if start == 0:

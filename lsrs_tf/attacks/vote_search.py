@@ -12,8 +12,9 @@ from lsrs_tf.attacks.goal import Goal
 from lsrs_tf.attacks.line_search import Image, Segment
 from lsrs_tf.statistics.confidence import predicted_label
 
-# Points that are asked with all samples at most, for each turn.
-ASKED = 4
+# Points that are asked with all samples at most, for each turn, the candidate included.
+ASKED = 5
+_ASKED_OF_SEARCH = ASKED - 1
 # Points that are looked at with few samples at most, for each turn.
 _LOOKS = 4
 # The largest step from a point that is known, as a factor, and the end of the line.
@@ -106,8 +107,8 @@ class VoteSearch:
     distribution function of a linear function (Cohen et al. 2019, appendix B). So the quantiles of
     shares of votes are interpolated; where the classifier is not linear, every point that is looked
     at brings the next one nearer. What counts are the answers at points that are asked, with all
-    samples: `ASKED` points of a turn at most, each with samples of its own, so that the errors of
-    these answers add up. No point is asked for two turns.
+    samples: `ASKED` points of a turn at most, so that the errors of these answers add up. Two turns
+    share no point but the candidate.
 
     Args:
         segment: `Segment`.
@@ -138,7 +139,7 @@ class VoteSearch:
             if looks < _LOOKS and not self._is_known_near(share):
                 self._known.append(_Known(share, *self._look(self._segment.point(share))))
                 looks += 1
-            elif asked == ASKED or self._is_hopeless(turn, share):
+            elif asked == _ASKED_OF_SEARCH or self._is_hopeless(turn, share):
                 break
             else:
                 asked += 1
@@ -147,7 +148,19 @@ class VoteSearch:
                 else:
                     failed.append(share)
             share = self._next(turn, failed)
+        if best is None and self._candidate_succeeds(turn):
+            return 1.0
         return best
+
+    def _candidate_succeeds(self, turn: Turn) -> bool:
+        """Asks at the candidate, which lines through points before it may have passed over."""
+        known = [one for one in self._known if one.share == 1.0]
+        if not self._segment.allows(1.0) or all(self._value(turn, one) >= 0 for one in known):
+            return False
+        if 1.0 in self._asked:
+            # For another turn: the last that is known of it.
+            return turn.reached(known[-1].votes, self._n)
+        return self._succeeds(turn, 1.0)
 
     def _succeeds(self, turn: Turn, share: float) -> bool:
         """Asks at a share."""

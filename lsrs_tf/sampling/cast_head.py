@@ -180,9 +180,11 @@ def copied(model, policy_of, input_shape):
         copy.build((None, *input_shape))
     for layer, its_copy in copies:
         its_copy.set_weights(layer.get_weights())
-        if isinstance(layer, keras.layers.Normalization):
-            # Makes the constants that it computes with.
-            its_copy.finalize_state()
+        # Those inside a layer, too.
+        for part in its_copy._flatten_layers():
+            if isinstance(part, keras.layers.Normalization):
+                # Makes the constants that it computes with.
+                part.finalize_state()
     return copy
 
 

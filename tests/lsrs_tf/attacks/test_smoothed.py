@@ -1,9 +1,10 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import lsrs_tf
-from lsrs_tf import models
+from lsrs_tf import layers, models
 from lsrs_tf.attacks.attacked_smoothed import AttackedSmoothed
 from lsrs_tf.attacks.goal import Goal
 from lsrs_tf.attacks.vote_search import VoteSearch
@@ -74,6 +75,38 @@ def test_gradients_come_through_a_cast_head():
     own, cast = (np.ravel(gradient) for gradient in found)
     assert own @ cast > 0.99 * np.linalg.norm(own) * np.linalg.norm(cast)
     assert not np.array_equal(own, cast)
+
+
+def _standardized():
+    """A threshold whose image is standardized inside the branch of a convex residual."""
+    branch = keras.Sequential(
+        [keras.layers.Normalization(mean=0.4, variance=0.04), keras.layers.Identity()]
+    )
+    return keras.Sequential([keras.Input((1, 1, 1)), layers.ConvexResidual(branch)])
+
+
+def _cancelling():
+    """An identity through constants beside which float32 loses the image."""
+    parts = [keras.layers.Dense(1, kernel_initializer="ones") for _ in range(2)]
+    encoder = keras.Sequential([keras.Input((1, 1, 1)), *parts])
+    for part, bias in zip(parts, (2.0**24, -(2.0**24)), strict=True):
+        part.bias.assign([bias])
+    return encoder
+
+
+@pytest.mark.parametrize("make", [_standardized, _cancelling])
+def test_the_search_follows_the_encoder_that_is_certified(make):
+    encoder = make()
+    head = threshold_model(0.5, 0.1).head
+    model = models.LatentSmoothingModel(encoder, head, 0.25)
+    attacked = AttackedSmoothed(model, draws=8, n=N)
+    images = np.reshape([0.8, 0.3], (2, 1, 1, 1)).astype(np.float32)
+    points, draws = tf.constant(images, tf.float64), attacked.draws(list(images), 0)
+    found = attacked.scores_of(points, again=False)(points, draws)
+    np.testing.assert_allclose(found, attacked.exact_scores(points, draws), atol=1e-3)
+    exact = attacked.exact_scores
+    assert (attacked.scores_of(points, again=False) == exact) == (make is _cancelling)
+    assert attacked.scores_of(points, again=True) == exact
 
 
 def test_targets_are_answers_and_not_abstentions():

@@ -16,13 +16,13 @@ IMAGE = np.zeros((1, 1, 1), np.float32)
 class _Line:
     """Votes for the classes at shares of a line, with noise, and what was asked of it."""
 
-    def __init__(self, probabilities, longest=np.inf, seed=0):
+    def __init__(self, probabilities, longest=np.inf, seed=0, n=N):
         self._generator = np.random.default_rng(seed)
-        self._probabilities = probabilities
+        self._probabilities, self._n = probabilities, n
         self.asked, self.looked = [], []
         # One pixel, .1 at the candidate: a share is its value times ten.
         segment = Segment(IMAGE, IMAGE + np.float32(0.1), longest)
-        self.search = VoteSearch(segment, self.look, self.ask, N, self._votes(0.0, N))
+        self.search = VoteSearch(segment, self.look, self.ask, n, self._votes(0.0, n))
 
     def _votes(self, share, samples):
         return self._generator.multinomial(samples, self._probabilities(share))
@@ -33,7 +33,7 @@ class _Line:
 
     def ask(self, point):
         self.asked.append(10 * float(point.max()))
-        return self._votes(self.asked[-1], N)
+        return self._votes(self.asked[-1], self._n)
 
 
 def _linear(boundary, distance):
@@ -78,6 +78,28 @@ def test_no_point_is_asked_twice_and_no_turn_asks_more_than_it_may():
             assert len(line.asked) - before <= ASKED
             before = len(line.asked)
         assert len(set(line.asked)) == len(line.asked)
+
+
+@pytest.mark.parametrize("n", [1_000, 10_000])
+@pytest.mark.parametrize(
+    "quantile",
+    [
+        lambda share: float(np.interp(share, [0, 0.9, 1], [1, 1, -1])),
+        lambda share: float(np.interp(share, [0, 0.9, 1], [2, 2, -2])),
+        lambda share: 2 - 3 * share**16,
+        lambda share: float(np.interp(share, [0, 0.5, 0.8, 1], [2, 0.1, 1, -1])),
+    ],
+)
+def test_candidates_of_another_class_are_not_passed_over(quantile, n):
+    for seed in range(20):
+        # Nothing beyond the candidate is allowed, and before it the class does not change.
+        line = _Line(
+            lambda share: _pair(scipy.stats.norm.cdf(quantile(share))), 0.1 * (1 + 1e-6), seed, n
+        )
+        line.search.nearest(Turn(Goal(0), 0.001, abstains=True))
+        share = line.search.nearest(Turn(Goal(0), 0.001 / 15, abstains=False))
+        assert share is not None and 0.8 < share <= 1
+        assert len(line.asked) == len(set(line.asked)) <= 2 * ASKED
 
 
 def test_what_is_found_is_what_was_answered():
