@@ -1,5 +1,6 @@
 """Models on disk: checkpoints, from which a run resumes, and the devices they are loaded on."""
 
+import hashlib
 import pathlib
 import re
 
@@ -53,6 +54,15 @@ def restore_newest(directory):
 def epochs_done(directory):
     """Returns how many epochs the newest checkpoint of a folder has behind it, or 0."""
     return max(_checkpoints(pathlib.Path(directory)), default=0)
+
+
+def fingerprint(directory):
+    """Returns a hash of the newest checkpoint of a folder, or an empty text where there is none."""
+    checkpoints = _checkpoints(pathlib.Path(directory))
+    if not checkpoints:
+        return ""
+    with checkpoints[max(checkpoints)].open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def load_model(path):

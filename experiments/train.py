@@ -135,8 +135,11 @@ def main(argv):
     # A trained model needs no others, and before TensorFlow is used for the data.
     workers = strategies.ALONE
     if not run.model.is_file():
-        done = checkpoints.epochs_done(run.checkpoints)
-        workers = strategies.start(cluster, {**settings, "epochs done in --output_dir": done})
+        found = {
+            "epochs done in --output_dir": checkpoints.epochs_done(run.checkpoints),
+            "newest checkpoint in --output_dir": checkpoints.fingerprint(run.checkpoints),
+        }
+        workers = strategies.start(cluster, {**settings, **found})
     data = datasets.load(
         flag.dataset,
         flag.data_dir,

@@ -73,3 +73,14 @@ def test_several_gpus_work_together(monkeypatch):
     del found[1]
     assert checkpoints.strategy_of_all_gpus() is tf.distribute.get_strategy()
     assert chosen == ["mirrored"]
+
+
+def test_fingerprint_is_that_of_the_newest_file(tmp_path):
+    assert checkpoints.fingerprint(tmp_path / "nowhere") == ""
+    first, second = tmp_path / "epoch_0001.keras", tmp_path / "epoch_0002.keras"
+    first.write_bytes(b"one")
+    found = checkpoints.fingerprint(tmp_path)
+    second.write_bytes(b"two")
+    assert checkpoints.fingerprint(tmp_path) != found
+    second.write_bytes(b"one")
+    assert checkpoints.fingerprint(tmp_path) == found
