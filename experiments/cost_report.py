@@ -62,6 +62,22 @@ def costs_known(runs):
     return {name: run for name, run in runs.items() if run.multiply_adds}
 
 
+def other_images_line(runs):
+    """Returns a line that says if runs were certified on different images, or an empty text.
+
+    Args:
+        runs: dict of name to `Run`.
+    """
+    images = {name: frozenset(record.idx for record in run.records) for name, run in runs.items()}
+    if len(set(images.values())) < 2:
+        return ""
+    numbers = ", ".join(f"{name}: {len(found)}" for name, found in images.items())
+    return (
+        f"\nThese runs were certified on different images ({numbers}), so that a point above "
+        "another may be one of easier images.\n"
+    )
+
+
 def plot_costs(runs, radius=RADIUS):
     """Draws average certified radius and certified accuracy against the cost of a certificate.
 

@@ -163,6 +163,7 @@ def write_report(paths, directory, cost_radius=cost_report.RADIUS):
         with written_whole(directory / "cost.png") as path:
             cost_report.plot_costs(known, cost_radius).savefig(path, dpi=150)
         pictures += "\n![Radius and accuracy against the cost of a certificate](cost.png)\n"
+        pictures += cost_report.other_images_line(known)
     attacked = sandwiches(_distinct_names(runs))
     found = [one for one in attacked if one.pairs]
     if found:

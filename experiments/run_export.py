@@ -38,6 +38,7 @@ def export_run(model, run, directory, sigma):
         sigma: float, or None for the model's.
     """
     flag = flags.FLAGS
+    print("Tracing, writing and checking the export, which takes half a minute.", flush=True)
     # In the folder of the run the name of the run says more than that of its subfolder.
     name = None if directory else run.path.resolve().name
     directory = pathlib.Path(directory or (run.saved_model_xla if flag.xla else run.saved_model))

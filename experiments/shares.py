@@ -49,14 +49,14 @@ class Share:
         """Raises ValueError if batches or images cannot be divided among the replicas."""
         if batch_size % self.replicas:
             raise ValueError(
-                f"--batch_size={batch_size} is the batch of all workers, and {self.workers} "
-                f"workers of {self.devices} devices do not divide it. Give a multiple of "
-                f"{self.replicas}."
+                f"--batch_size={batch_size} is the batch of all workers, and {self.replicas} "
+                f"replicas (workers: {self.workers}, devices of each: {self.devices}) do not "
+                f"divide it. Give a multiple of {self.replicas}."
             )
         if num_images < self.replicas:
             raise ValueError(
-                f"{num_images} training images are too few for {self.workers} workers of "
-                f"{self.devices} devices. Train on fewer."
+                f"{num_images} training images are too few for {self.replicas} replicas. Train on "
+                "fewer workers or devices."
             )
 
     def images(self, images, num_images):

@@ -160,7 +160,11 @@ def start(cluster, facts):
     timeout = flags.FLAGS.worker_timeout
     versions = {"lsrs_tf": version.__version__, "keras": keras.__version__, "tf": tf.__version__}
     facts = {**facts, **versions, "cluster": cluster.addresses}
-    print(f"Worker {cluster.index} of {len(cluster.addresses)} waits for the others.", flush=True)
+    print(
+        f"Worker {cluster.index} of {len(cluster.addresses)} waits up to {timeout:g} seconds for "
+        f"the others; they meet at {cluster.addresses[0]}.",
+        flush=True,
+    )
     rendezvous.meet(
         cluster, {**facts, "gpus": len(tf.config.list_physical_devices("GPU"))}, timeout
     )

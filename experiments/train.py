@@ -127,8 +127,9 @@ def main(argv):
     sizes = model_flags.sizes_of_flags()
     run = RunDirectory(flag.output_dir)
     settings = {name: getattr(flag, name) for name in SETTINGS}
-    run.check(settings, DEFAULTS)
     cluster = strategies.cluster_of_flags()
+    if cluster is None:
+        run.check(settings, DEFAULTS)
     if run.model.is_file() and cluster is not None and cluster.index > 0:
         print(f"{run.model} is trained already. The rest is the chief's.")
         return
@@ -140,6 +141,8 @@ def main(argv):
             "newest checkpoint in --output_dir": checkpoints.fingerprint(run.checkpoints),
         }
         workers = strategies.start(cluster, {**settings, **found})
+    # By several workers after they have compared their flags, or the others would wait for one.
+    run.check(settings, DEFAULTS)
     data = datasets.load(
         flag.dataset,
         flag.data_dir,

@@ -22,7 +22,8 @@ def other_settings(path: pathlib.Path, changed: Iterable[str]) -> FileExistsErro
     """
     return FileExistsError(
         f"{path} was begun with other settings ({'; '.join(changed)}). Mixing them would make the "
-        "results meaningless. Give another --outfile, or remove the file."
+        "results meaningless. Give the command that writes it another --outfile, or remove the "
+        "file."
     )
 
 
