@@ -64,11 +64,16 @@ def test_status_and_arguments_are_those_of_the_training(script):
     ("number", "exception"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
 )
 def test_training_never_outlives_its_command(script, lines, number, exception):
+    # Shells start processes in the background deaf to Ctrl-C, the tests among them.
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.getsignal(signal.SIGTERM)
     directory = script(lines)
-    _signal_when(directory / ("python.ready" if "ready" in lines else "pid"), number)
-    with pytest.raises(exception):
-        run_training([])
+    try:
+        _signal_when(directory / ("python.ready" if "ready" in lines else "pid"), number)
+        with pytest.raises(exception):
+            run_training([])
+    finally:
+        signal.signal(signal.SIGINT, heard)
     assert not _is_running(directory)
     assert signal.getsignal(signal.SIGTERM) is before
 

@@ -398,6 +398,8 @@ def test_whole_path_of_a_tiny_cell_with_an_interruption(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Shells start processes in the background deaf to Ctrl-C, the tests among them.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 120
     while not list(runs.glob("*/checkpoints/epoch_0002.keras")):
