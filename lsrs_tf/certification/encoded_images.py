@@ -1,7 +1,7 @@
 """Images with their latents, of which several are encoded together where that is faster."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -49,32 +49,36 @@ def encoded_images(
         ValueError: if the encoder gives no finite latent for an image; those before it have been
             yielded.
     """
-    end: Exception | None = None
-    while end is None:
-        group, end = taken(waiting, classifier.images_together)
+    # The number changes if batches turn out not to give the bits of images alone.
+    for group in in_groups(waiting, lambda: classifier.images_together):
         yield from _encoded(classifier, group)
-    if not isinstance(end, StopIteration):
-        raise end
 
 
-def taken(iterator: Iterator[Item], count: int) -> tuple[list[Item], Exception | None]:
-    """Takes items from an iterator, and keeps what came before an error.
+def in_groups(iterator: Iterator[Item], size: Callable[[], int]) -> Iterator[list[Item]]:
+    """Yields the items of an iterator in groups, and what came before an error before it.
 
     Args:
         iterator: any iterator.
-        count: int, how many.
+        size: function without arguments that returns how many items the next group has.
 
-    Returns:
-        (items, end): up to so many items, and what the iterator raised instead of another one:
-        `StopIteration` or an error; None if there may be more.
+    Yields:
+        Non-empty lists of up to so many items, in their order.
+
+    Raises:
+        Exception: what the iterator raised, after the items before it.
     """
-    items: list[Item] = []
-    try:
-        while len(items) < count:
-            items.append(next(iterator))
-    except Exception as raised:
-        return items, raised
-    return items, None
+    end: Exception | None = None
+    while end is None:
+        group, count = [], size()
+        try:
+            while len(group) < count:
+                group.append(next(iterator))
+        except Exception as raised:
+            end = raised
+        if group:
+            yield group
+    if not isinstance(end, StopIteration):
+        raise end
 
 
 def _encoded(

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from lsrs_tf.certification.certificate import SmoothedCertificate
 from lsrs_tf.certification.decisions import Decision
-from lsrs_tf.certification.encoded_images import EncodedImage, taken
+from lsrs_tf.certification.encoded_images import EncodedImage, in_groups
 from lsrs_tf.certification.settings import Settings
 from lsrs_tf.sampling.smoothed_classifier import SmoothedClassifier
 
@@ -31,13 +31,8 @@ def shared_noise_certificates(
     Yields:
         (key, `SmoothedCertificate`, seconds that went into it).
     """
-    end: Exception | None = None
-    while end is None:
-        group, end = taken(waiting, settings.images_per_draw)
-        if group:
-            yield from _certificates(classifier, decide, settings, group)
-    if not isinstance(end, StopIteration):
-        raise end
+    for group in in_groups(waiting, lambda: settings.images_per_draw):
+        yield from _certificates(classifier, decide, settings, group)
 
 
 def _certificates(classifier, decide, settings, group):
