@@ -128,8 +128,6 @@ def main(argv):
     run = RunDirectory(flag.output_dir)
     settings = {name: getattr(flag, name) for name in SETTINGS}
     cluster = strategies.cluster_of_flags()
-    if cluster is None:
-        run.check(settings, DEFAULTS)
     if run.model.is_file() and cluster is not None and cluster.index > 0:
         print(f"{run.model} is trained already. The rest is the chief's.")
         return
@@ -141,7 +139,7 @@ def main(argv):
             "newest checkpoint in --output_dir": checkpoints.fingerprint(run.checkpoints),
         }
         workers = strategies.start(cluster, {**settings, **found})
-    # By several workers after they have compared their flags, or the others would wait for one.
+    # Not before the workers have compared their flags: the others would wait for one that ends.
     run.check(settings, DEFAULTS)
     data = datasets.load(
         flag.dataset,

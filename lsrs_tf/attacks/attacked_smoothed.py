@@ -87,8 +87,10 @@ class AttackedSmoothed:
             )
         self._seed = seed
         self._votes = {}
-        self._search_encoder = _in_float32(self.classifier.encoder, self.classifier.image_shape)
         self.image_shape = self.classifier.image_shape
+        self._search_encoder = copied(
+            self.classifier.encoder, lambda layer: "float32", self.image_shape
+        )
         self.num_classes = self.classifier.num_classes
         self.batch_size = max(1, 256 // self._draws)
 
@@ -224,8 +226,3 @@ class AttackedSmoothed:
             for image in images
         ]
         return rows_differ(together.numpy(), np.stack(alone))
-
-
-def _in_float32(encoder, image_shape):
-    """Returns a copy of a frozen encoder in float32, for gradients only."""
-    return copied(encoder, lambda layer: "float32", image_shape)
