@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from experiments import fitting
 from lsrs_tf import models
+from tests.training import compiled
 
 
 def test_models_are_built_to_size():
@@ -116,12 +117,7 @@ def test_step_is_traced_once_and_trains_as_keras_alone(tmp_path, monkeypatch):
     for directory in (None, tmp_path):
         keras.utils.set_random_seed(0)
         sizes = fitting.sizes_of("convnet", 0, width=4)
-        model = fitting.build_model("convnet", sizes, 10, (8, 8, 1), 0.25, "cayley")
-        model.compile(
-            keras.optimizers.SGD(0.1, momentum=0.9),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-        )
+        model = compiled(fitting.build_model("convnet", sizes, 10, (8, 8, 1), 0.25, "cayley"))
         traced, call = [], model.call
         monkeypatch.setattr(
             model,

@@ -11,6 +11,7 @@ from absl.testing import flagsaver
 
 from experiments import fitting, strategies
 from tests.commands import run_code
+from tests.training import compiled
 
 IMAGES = np.random.default_rng(0).uniform(size=(24, 8, 8, 1)).astype(np.float32)
 
@@ -18,13 +19,7 @@ IMAGES = np.random.default_rng(0).uniform(size=(24, 8, 8, 1)).astype(np.float32)
 def _model(seed=0):
     keras.utils.set_random_seed(seed)
     sizes = fitting.sizes_of("convnet", 1, width=4)
-    model = fitting.build_model("convnet", sizes, 10, (8, 8, 1), 0.25, "cayley")
-    model.compile(
-        keras.optimizers.SGD(0.1, momentum=0.9),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    return model
+    return compiled(fitting.build_model("convnet", sizes, 10, (8, 8, 1), 0.25, "cayley"))
 
 
 def test_step_of_replicas_is_the_one_of_fit():

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from lsrs_tf import layers, models
 from lsrs_tf.models.fingerprints import fingerprint
+from tests.training import compiled
 
 
 def _model(sigma=0.25):
@@ -17,15 +18,6 @@ def _data(count=64):
     images = rng.uniform(0, 0.3, size=(count, 8, 8, 1)).astype(np.float32)
     images[np.arange(count), labels] += 0.6
     return images, labels
-
-
-def _compiled(model):
-    model.compile(
-        keras.optimizers.SGD(0.05, momentum=0.9),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    return model
 
 
 def test_encode_then_classify_is_the_call_without_noise():
@@ -49,7 +41,7 @@ def test_training_adds_noise_of_the_right_size_to_the_latent(sigma):
 
 
 def test_learns_with_plain_compile_and_fit():
-    model, (images, labels) = _compiled(_model()), _data()
+    model, (images, labels) = compiled(_model(), 0.05), _data()
     before = fingerprint(model)
     kernel = model.encoder.layers[2].kernel
     kernel_before = np.array(kernel)
@@ -60,7 +52,7 @@ def test_learns_with_plain_compile_and_fit():
 
 
 def test_file_round_trip_is_bit_equal_and_trains_on(tmp_path):
-    model, (images, labels) = _compiled(_model()), _data()
+    model, (images, labels) = compiled(_model(), 0.05), _data()
     model.fit(images, labels, epochs=1, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -115,7 +107,7 @@ def _fresh(tmp_path):
 
 
 def _trained(tmp_path):
-    model = _compiled(_model())
+    model = compiled(_model(), 0.05)
     model.fit(*_data(16), verbose=0)
     return model
 
