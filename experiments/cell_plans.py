@@ -6,6 +6,7 @@ import pathlib
 from absl import flags
 
 from experiments import (
+    encoder_flags,
     fitting,
     loss_flags,
     model_flags,
@@ -20,7 +21,11 @@ from lsrs_tf.records import schema
 # What a cell is, and where it goes.
 _OF_CELLS = ("model", "orthogonal_layers", "sigma", "output_dir", "certify")
 # What a table has no use for.
-_OF_OTHERS = ("report", "export", "margin", "served_radii", "predict_n", "max_n", "xla")
+_OF_OTHERS = (
+    *("report", "export", "margin", "served_radii", "predict_n", "max_n", "xla"),
+    # The networks of a table have different encoders.
+    *encoder_flags.NAMES,
+)
 _OF_ALL_COMMANDS = ("debug",)
 # Flags of the method, which networks without noise are certified without.
 _OF_SAMPLES = {"certify_batch_size"} | {

@@ -59,9 +59,12 @@ def epochs_done(directory):
 def fingerprint(directory):
     """Returns a hash of the newest checkpoint of a folder, or an empty text where there is none."""
     checkpoints = _checkpoints(pathlib.Path(directory))
-    if not checkpoints:
-        return ""
-    with checkpoints[max(checkpoints)].open("rb") as file:
+    return file_fingerprint(checkpoints[max(checkpoints)]) if checkpoints else ""
+
+
+def file_fingerprint(path):
+    """Returns 16 hexadecimal digits that change with any byte of a file."""
+    with pathlib.Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 

@@ -27,7 +27,7 @@ _SIZES = {
         ("fars_tiny", "fars_small"),
         ("width", "depth", "dense_depth", "head_units", "orthogonal_head"),
     ),
-    "orthogonal_convnet": ("width", "depth"),
+    "orthogonal_convnet": ("width", "depth", "head_units"),
 }
 
 

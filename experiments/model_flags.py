@@ -34,8 +34,9 @@ flags.DEFINE_integer(
 flags.DEFINE_multi_integer(
     "head_units",
     None,
-    "Values of a hidden layer in the head of fars_tiny or fars_small; can be given several times. "
-    "Empty for a linear head.",
+    "Values of a hidden layer in the head of fars_tiny, fars_small or orthogonal_convnet; can be "
+    "given several times. Without it the head of fars_tiny and fars_small is linear, and that of "
+    "orthogonal_convnet orthogonal.",
     lower_bound=1,
 )
 flags.DEFINE_boolean(

@@ -17,6 +17,7 @@ from experiments import (
     checkpoints,
     command_line,
     datasets,
+    encoder_flags,
     fitting,
     loss_flags,
     model_flags,
@@ -87,6 +88,7 @@ DEFAULTS = {
     **loss_flags.DEFAULTS,
     **objective_flags.DEFAULTS,
     **optimizer_flags.DEFAULTS,
+    **encoder_flags.DEFAULTS,
 }
 # What decides the trained weights; a folder holds one run of these.
 SETTINGS = (
@@ -106,8 +108,10 @@ SETTINGS = (
     *loss_flags.NAMES,
     *objective_flags.NAMES,
     *optimizer_flags.NAMES,
+    *encoder_flags.NAMES,
 )
 flags.adopt_module_key_flags(command_line)
+flags.adopt_module_key_flags(encoder_flags)
 flags.adopt_module_key_flags(loss_flags)
 flags.adopt_module_key_flags(model_flags)
 flags.adopt_module_key_flags(objective_flags)
@@ -137,6 +141,7 @@ def main(argv):
         found = {
             "epochs done in --output_dir": checkpoints.epochs_done(run.checkpoints),
             "newest checkpoint in --output_dir": checkpoints.fingerprint(run.checkpoints),
+            "model of --pretrained_encoder": _pretrained(run),
         }
         workers = strategies.start(cluster, {**settings, **found})
     # Not before the workers have compared their flags: the others would wait for one that ends.
@@ -201,6 +206,13 @@ def main(argv):
         export_run(model, run, directory=None, sigma=None)
 
 
+def _pretrained(run):
+    """Returns a hash of the model that the encoder comes from, or an empty text for none."""
+    # A training that goes on has its encoder in the checkpoint.
+    source = None if checkpoints.epochs_done(run.checkpoints) else encoder_flags.source_of_flags()
+    return checkpoints.file_fingerprint(source) if source else ""
+
+
 def _train(run, data, sizes, loss, objective, workers):
     keras.utils.set_random_seed(flags.FLAGS.seed)
     with optimizer_flags.precision():
@@ -243,6 +255,7 @@ def _compiled_model(data, sizes, loss, objective, workers):
         flag.sigma,
         flag.parametrization,
     )
+    encoder_flags.prepare(model.encoder)
     optimizer_flags.add_weight_decay(model.head)
     model.compile(
         optimizer=optimizer_flags.sgd(_learning_rate(_steps_per_epoch(data, workers))),

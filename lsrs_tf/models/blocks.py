@@ -86,3 +86,23 @@ def classifier(inputs, num_classes):
     """Applies average pooling and a dense layer; logits stay float32 under mixed precision."""
     pooled = keras.layers.GlobalAveragePooling2D(name="pool")(inputs)
     return keras.layers.Dense(num_classes, dtype="float32", name="logits")(pooled)
+
+
+def dense_classifier(inputs, units, num_classes):
+    """Applies dense layers with batch normalization and ReLU, and one for the logits.
+
+    Args:
+        inputs: Keras tensor of any shape, which is flattened.
+        units: ints, values of the hidden layers; none for a linear classifier.
+        num_classes: int.
+    """
+    values = keras.layers.Flatten(name="flatten")(inputs)
+    for index, size in enumerate(units):
+        name = f"dense{index + 1}"
+        values = keras.layers.Dense(size, use_bias=False, name=name)(values)
+        values = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(
+            values
+        )
+        values = keras.layers.ReLU(name=f"{name}_relu")(values)
+    # Logits stay float32 under mixed precision.
+    return keras.layers.Dense(num_classes, dtype="float32", name="logits")(values)

@@ -113,15 +113,7 @@ def _resnet_head(latents, width, num_classes):
 
 
 def _dense_head(latents, width, num_classes):
-    values = keras.layers.Flatten(name="flatten")(latents)
-    for index in range(2):
-        name = f"dense{index + 1}"
-        values = keras.layers.Dense(width, use_bias=False, name=name)(values)
-        values = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(
-            values
-        )
-        values = keras.layers.ReLU(name=f"{name}_relu")(values)
-    return keras.layers.Dense(num_classes, dtype="float32", name="logits")(values)
+    return blocks.dense_classifier(latents, [width, width], num_classes)
 
 
 _HEADS = {"resnet": _resnet_head, "dense": _dense_head}

@@ -1,6 +1,9 @@
+from collections.abc import Sequence
+
 import keras
 
 from lsrs_tf import layers
+from lsrs_tf.models import blocks
 from lsrs_tf.models.latent_smoothing import LatentSmoothingModel
 
 _STAGES = 3
@@ -13,6 +16,7 @@ def orthogonal_convnet(
     input_shape: tuple[int, int, int] = (32, 32, 3),
     sigma: float = 0.0,
     parametrization: str = "cayley",
+    head_units: Sequence[int] | None = None,
 ) -> LatentSmoothingModel:
     """Returns a classifier of orthogonal layers throughout, to be certified by its margins.
 
@@ -20,6 +24,9 @@ def orthogonal_convnet(
     the first of each halves height and width and doubles the channels. The head flattens, and has
     one hidden and one last layer, both orthogonal. Where no layer has fewer outputs than inputs,
     small changes keep their size up to the head: nothing is lost to a constant below 1.
+
+    With `head_units` the encoder is the same, and the head is one of layers without constraints, to
+    be certified by noise in the latent.
 
     Sources: Trockman and Kolter, "Orthogonalizing Convolutional Layers with the Cayley Transform"
     (2021), for the layers; Anil, Lucas and Grosse, "Sorting out Lipschitz function approximation"
@@ -32,6 +39,8 @@ def orthogonal_convnet(
         input_shape: image shape `(height, width, channels)`; height and width divisible by 8.
         sigma: float, standard deviation of noise in the latent; 0 for margins.
         parametrization: str, the kind of the convolutions, see `layers.convolution`.
+        head_units: ints, hidden layers of a dense head without constraints; `()` for a linear one.
+            None for the orthogonal head.
 
     Returns:
         A built, uncompiled `LatentSmoothingModel`.
@@ -53,10 +62,17 @@ def orthogonal_convnet(
             values = layers.GroupSort(2, name=f"{name}_sort")(values)
     encoder = keras.Model(images, values, name="encoder")
     latents = keras.Input(encoder.output_shape[1:], name="latents")
+    if head_units is None:
+        logits = _orthogonal_head(latents, width, num_classes)
+    else:
+        logits = blocks.dense_classifier(latents, head_units, num_classes)
+    head = keras.Model(latents, logits, name="head")
+    return LatentSmoothingModel(encoder, head, sigma, name="orthogonal_convnet")
+
+
+def _orthogonal_head(latents, width, num_classes):
     values = keras.layers.Flatten(name="flatten")(latents)
     values = layers.OrthogonalDense(8 * width, name="hidden")(values)
     values = layers.GroupSort(2, name="hidden_sort")(values)
     # Logits stay float32 under mixed precision.
-    logits = layers.OrthogonalDense(num_classes, dtype="float32", name="logits")(values)
-    head = keras.Model(latents, logits, name="head")
-    return LatentSmoothingModel(encoder, head, sigma, name="orthogonal_convnet")
+    return layers.OrthogonalDense(num_classes, dtype="float32", name="logits")(values)

@@ -34,3 +34,14 @@ def test_sizes_are_arguments():
     assert model.sigma == 0
     convolutions = [layer for layer in model.encoder.layers if hasattr(layer, "kernel_size")]
     assert [layer.filters for layer in convolutions] == [4, 8, 16]
+
+
+def test_heads_without_constraints_leave_the_encoder_as_it_is():
+    sizes = {"width": 4, "depth": 1, "num_classes": 3, "input_shape": (8, 8, 1)}
+    encoder = models.orthogonal_convnet(**sizes).encoder
+    for units, count in (((), 1), ((6,), 2), ([6, 5], 3)):
+        model = models.orthogonal_convnet(**sizes, head_units=units)
+        dense = [layer for layer in model.head.layers if isinstance(layer, keras.layers.Dense)]
+        assert [layer.units for layer in dense] == [*units, 3]
+        assert len(dense) == count
+        assert model.encoder.get_config() == encoder.get_config()
