@@ -176,6 +176,54 @@ class LipschitzConv2D(WeightedLayer):
         """
         return self.spectrum_of(self.transformed_weights(dtype))
 
+    def begin_near_identity(self) -> None:
+        """Assigns weights with which the layer begins near the identity.
+
+        A chain of layers with random orthogonal maps and sorting loses distances between images
+        from the start, and layers with singular values below 1 lose almost all of them; a chain
+        that begins near the identity keeps them, and training starts from there. For a layer that
+        was built and not trained: weights are computed from the initial ones, which remain as noise
+        so that all of them get gradients. `assign_near_identity` of each class says how, and how
+        near. Biases are left as they are.
+
+        Raises:
+            ValueError: if the layer was not built, changes the shape of its input, which the
+                identity does not, or has a size for which its class has no such weights.
+            NotImplementedError: if the class does not know such weights.
+
+        Examples:
+            >>> layer = layers.BjorckConv2D(4, 3)
+            >>> values = np.random.default_rng(0).normal(size=(1, 8, 8, 4)).astype("float32")
+            >>> layer.build(values.shape)
+            >>> layer.begin_near_identity()
+            >>> bool(np.linalg.norm(layer(values) - values) < 0.04 * np.linalg.norm(values))
+            True
+        """
+        name = f"{type(self).__name__} '{self.name}'"
+        if not self.built:
+            raise ValueError(
+                f"{name} has no weights yet that could begin near the identity. Received: a layer "
+                "that is not built. Call it, put it into a model, or build it before."
+            )
+        if self.strides != (1, 1) or self.channels != self.filters:
+            raise ValueError(
+                f"{name} can begin near the identity only with strides of 1 and as many filters as "
+                f"its input has channels. Received: strides={self.strides}, "
+                f"filters={self.filters} for {self.channels} channels after the strides. Leave its "
+                "weights as they are, or put layers.InvertibleDownsampling before it."
+            )
+        self.assign_near_identity()
+
+    def assign_near_identity(self) -> None:
+        """Assigns what `begin_near_identity` promises; to be overridden.
+
+        The layer is built, has strides of 1, and as many filters as channels.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} does not say how it begins near the identity. Override "
+            "`assign_near_identity`, or leave its weights as they are."
+        )
+
     def matrix_size(self) -> tuple[int, int]:
         """Returns the numbers of rows and columns of the matrix of one frequency.
 

@@ -3,6 +3,7 @@ import tensorflow as tf
 
 from lsrs_tf.layers.arguments import positive_integer
 from lsrs_tf.layers.lipschitz_conv2d import LipschitzConv2D
+from lsrs_tf.layers.near_identity import assign_centre, differences_in_pairs
 from lsrs_tf.layers.weighted_layer import scale_of_large, without_large_values
 from lsrs_tf.numerics import complex_pairs
 from lsrs_tf.numerics.spectrum import absolute_correlations, kernel_spectrum
@@ -62,6 +63,30 @@ class SDPLipschitzConv2D(LipschitzConv2D):
         self.log_q = self.add_weight(
             name="log_q", shape=(self.hidden,), initializer="zeros", autocast=False
         )
+
+    def assign_near_identity(self):
+        """Assigns a sorting of neighbouring channels, which a `GroupSort` behind it takes back.
+
+        A small kernel makes no small step: T shrinks with its square. A random one moves an image
+        of 48 channels by 6 % only, but what it subtracts is lost: six layers keep .8 of small
+        distances. Here the hidden channels are the differences of the channels, pair by pair, and
+        what the layer subtracts exchanges the channels of a pair if the second one is larger. That
+        keeps all distances of images for which the same pairs are exchanged, and `GroupSort` of it
+        is that of the channels: behind it nothing is changed but by the noise, which changes an
+        image by about 2 %, and by no more than about 5 %.
+
+        In a chain that has a `GroupSort` behind every layer, the second channel of a pair is the
+        larger one, so that all these hidden channels are active and get gradients. Behind a layer
+        of this class alone they would not be. Hidden channels for which there is no pair begin as
+        noise.
+        """
+        if self.units < 2:
+            raise ValueError(
+                f"{type(self).__name__} '{self.name}' of one channel has no start near the "
+                f"identity. Received: filters={self.filters}. Use two channels or more, or another "
+                "parametrization."
+            )
+        assign_centre(self.kernel, differences_in_pairs(self.units, self.hidden))
 
     def add_bias(self, units):
         """Creates and returns the bias inside the activation, or None if the layer has none."""

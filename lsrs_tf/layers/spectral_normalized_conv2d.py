@@ -1,7 +1,9 @@
 import keras
+import numpy as np
 import tensorflow as tf
 
 from lsrs_tf.layers.lipschitz_conv2d import LipschitzConv2D
+from lsrs_tf.layers.near_identity import assign_centre
 from lsrs_tf.layers.weighted_layer import scaled_kernel
 from lsrs_tf.numerics.orthogonalization import STACKED, norm_bound
 from lsrs_tf.numerics.spectrum import kernel_spectrum
@@ -35,6 +37,15 @@ class SpectralNormalizedConv2D(LipschitzConv2D):
     def add_kernels(self):
         """Creates `kernel`."""
         self.kernel = self.add_kernel((*self.kernel_size, self.channels, self.filters))
+
+    def assign_near_identity(self):
+        """Assigns the identity at the centre of `kernel`, and noise.
+
+        With noise of norm e = .02 and a divisor d, between 1 - e and c^(1/128) (1 + e) for c
+        channels, the norm of the layer's map minus the identity is at most
+        max(1 - (1 - e) / d, (1 + e) / d - 1): below .1 for c up to 1,000.
+        """
+        assign_centre(self.kernel, np.eye(self.filters))
 
     def transformed_weights(self, dtype):
         """Returns the kernel, divided by the largest bound of all frequencies."""

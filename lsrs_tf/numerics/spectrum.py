@@ -13,6 +13,16 @@ from lsrs_tf.numerics import complex_pairs, few_images, fourier
 from lsrs_tf.numerics.precision import constant_matmul, matmul
 
 
+def centre_of_kernel(kernel_height, kernel_width):
+    """Returns the row and column of the tap that a kernel has at its pixel, see `kernel_spectrum`.
+
+    Args:
+        kernel_height: int.
+        kernel_width: int.
+    """
+    return (kernel_height - 1) // 2, (kernel_width - 1) // 2
+
+
 def kernel_spectrum(kernel, height, width, columns=None):
     """Returns the spectrum of a convolution kernel that is centred on its pixel.
 
@@ -45,7 +55,7 @@ def _waves_of_taps(kernel_height, kernel_width, height, width, columns):
     pixels = tf.pad(
         pixels, [[0, 0], [0, 0], [0, height - kernel_height], [0, width - kernel_width]]
     )
-    centre = ((kernel_height - 1) // 2, (kernel_width - 1) // 2)
+    centre = centre_of_kernel(kernel_height, kernel_width)
     pixels = tf.roll(pixels, shift=[-centre[0], -centre[1]], axis=[2, 3])
     waves = tf.signal.rfft2d(tf.reshape(pixels, [taps, height, width]))
     if columns is not None:
