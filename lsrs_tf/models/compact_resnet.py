@@ -6,10 +6,6 @@ from lsrs_tf import layers
 from lsrs_tf.models import blocks
 from lsrs_tf.models.latent_smoothing import LatentSmoothingModel
 
-# What remains of the gain of parametrizations that have one, so that a chain begins near the
-# identity.
-_GAIN = 0.2
-
 
 def compact_resnet(
     orthogonal_layers: int = 6,
@@ -45,9 +41,10 @@ def compact_resnet(
         sigma: float, standard deviation of the noise in the latent.
         parametrization: str, the kind of the encoder's convolutions, see `layers.convolution`.
         downsampling: int, height and width of the blocks of pixels that become channels.
-        residual: 'none' for a chain of convolutions with GroupSort between them, which keeps small
-            distances; 'cayley' and 'soc' begin near the identity. 'convex' for blocks of two with a
-            convex residual, which shrink distances where branch and shortcut differ.
+        residual: 'none' for a chain of convolutions with GroupSort between them, which begins near
+            the identity (`layers.LipschitzConv2D.begin_near_identity`) and keeps small distances.
+            'convex' for blocks of two with a convex residual, which shrink distances where branch
+            and shortcut differ.
         head: 'resnet' or 'dense'.
 
     Returns:
@@ -99,8 +96,8 @@ def _check(orthogonal_layers, residual, head):
 
 def _begin_near_identity(encoder):
     for layer in encoder.layers:
-        if hasattr(layer, "gain"):
-            layer.gain.assign(_GAIN * layer.gain)
+        if isinstance(layer, layers.LipschitzConv2D):
+            layer.begin_near_identity()
 
 
 def _resnet_head(latents, width, num_classes):
