@@ -5,6 +5,8 @@ import sys
 
 from absl import app, flags, logging
 
+from experiments.flag_names import line_of_flags
+
 # The exit status of a command that was stopped by Ctrl-C.
 _INTERRUPTED = 130
 # The exit status of a command that found attacks inside certificates.
@@ -16,17 +18,20 @@ _FLAG_FILES = pathlib.Path(__file__).parent / "flags"
 flags.DEFINE_boolean("debug", False, "Show the traceback of an error.")
 
 
-def run(main):
+def run(main, required=()):
     """Parses flags and runs `main(argv)`; errors that a user can fix end without a traceback.
 
     Args:
-        main: function of the arguments that are left after the flags.
+        main: function of the arguments that are left after the flags, in the module of the command,
+            whose docstring has an example.
+        required: names of the flags that have to be given.
     """
 
     def guarded(argv):
         # The libraries' notes of what they read and write would bury the program's own.
         logging.set_verbosity(logging.ERROR)
         try:
+            _refuse_missing(required, argv, main)
             main(argv)
         except KeyboardInterrupt:
             print(
@@ -38,7 +43,7 @@ def run(main):
         except (ValueError, FileNotFoundError, FileExistsError, OSError) as error:
             if flags.FLAGS.debug:
                 raise
-            sys.exit(f"error: {error}")
+            sys.exit(f"error: {error}{line_of_flags(str(error), flags.FLAGS)}")
 
     try:
         argv = with_packaged_flag_files(sys.argv)
@@ -51,6 +56,26 @@ def refuse_arguments(argv):
     """Raises if a command that takes flags only was given anything else."""
     if len(argv) > 1:
         raise ValueError(f"Unexpected arguments: {' '.join(argv[1:])}. Flags begin with --.")
+
+
+def _refuse_missing(required, argv, main):
+    """Raises if flags that a command needs were not given, with an example from its docstring."""
+    missing = [f"--{name}" for name in required if flags.FLAGS[name].value is None]
+    if not missing:
+        return
+    command = f"python -m experiments.{pathlib.Path(main.__code__.co_filename).stem}"
+    examples = [
+        line.strip()
+        for line in (main.__globals__["__doc__"] or "").splitlines()
+        if line.strip().startswith(f"{command} ")
+    ]
+    text = f"{', '.join(missing)} must be given"
+    if examples:
+        text += f", for example:\n\n    {examples[0]}\n\n"
+    else:
+        text += ". "
+    received = f"Received without a flag: {' '.join(argv[1:])}. " if argv[1:] else ""
+    raise ValueError(f"{text}{received}All flags: {command} --helpshort")
 
 
 def with_packaged_flag_files(argv):

@@ -73,5 +73,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("run_dir")
-    command_line.run(main)
+    command_line.run(main, required=["run_dir"])

@@ -120,5 +120,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("outfile")
-    command_line.run(main)
+    command_line.run(main, required=["outfile"])

@@ -164,5 +164,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["server", "model_name", "image"])
-    command_line.run(main)
+    command_line.run(main, required=["server", "model_name", "image"])

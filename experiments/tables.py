@@ -122,5 +122,4 @@ def _finish(states, failed):
 
 
 if __name__ == "__main__":
-    flags.mark_flag_as_required("table")
-    command_line.run(main)
+    command_line.run(main, required=["table"])

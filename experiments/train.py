@@ -294,5 +294,4 @@ def _print_accuracy(model, data):
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["dataset", "model", "sigma", "epochs", "output_dir"])
-    command_line.run(main)
+    command_line.run(main, required=["dataset", "model", "sigma", "epochs", "output_dir"])

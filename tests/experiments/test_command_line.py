@@ -41,3 +41,43 @@ def test_errors_are_one_line_without_a_traceback(tmp_path, module, arguments, me
     assert ended.returncode == 1
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "lines"),
+    [
+        (
+            "certify",
+            ["runs/a"],
+            [
+                "error: --run_dir must be given, for example:",
+                "python -m experiments.certify --run_dir=runs/cifar_ls --num_images=500",
+                "Received without a flag: runs/a. All flags: python -m experiments.certify "
+                "--helpshort",
+            ],
+        ),
+        (
+            "train",
+            ["--dataset=digits", "--sigma=0.25"],
+            [
+                "error: --model, --epochs, --output_dir must be given, for example:",
+                "python -m experiments.train --flagfile=digits_ls.flags",
+                "All flags: python -m experiments.train --helpshort",
+            ],
+        ),
+        # Of the examples, the one of the command itself.
+        (
+            "merge",
+            [],
+            [
+                "error: --run_dir must be given, for example:",
+                "python -m experiments.merge --run_dir=runs/cifar_ls --num_images=500",
+                "All flags: python -m experiments.merge --helpshort",
+            ],
+        ),
+    ],
+)
+def test_flags_that_are_missing_are_named_with_an_example(tmp_path, module, arguments, lines):
+    ended = run_command(f"experiments.{module}", *arguments, cwd=tmp_path)
+    assert ended.returncode == 1
+    assert [line.strip() for line in ended.stderr.splitlines() if line.strip()][-3:] == lines
