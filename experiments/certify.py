@@ -41,7 +41,8 @@ def main(argv):
     # After what can be refused at once: freezing and proving an encoder takes a while.
     with checkpoints.strategy_of_all_gpus().scope():
         model = checkpoints.load_model(run.model)
-        certifier = Certifier(model, sigma=flag.sigma, **shared_flags.certification_settings())
+        certification = shared_flags.certification_settings_of(model)
+        certifier = Certifier(model, sigma=flag.sigma, **certification)
     certified_test_set.certify_test_images(
         certifier,
         model,

@@ -54,7 +54,7 @@ def main(argv):
     path = pathlib.Path(flag.outfile or run.certified).resolve()
     indices = certified_test_set.evenly_spread(data.num_test, flag.num_images)
     model = checkpoints.load_model(run.model)
-    certification = shared_flags.certification_settings()
+    certification = shared_flags.certification_settings_of(model)
     columns = certified_test_set.settings_of(
         Certifier(model, sigma=flag.sigma, **certification),
         model,

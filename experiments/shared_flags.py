@@ -121,7 +121,9 @@ def define_method():
         METHODS,
         "fixed: --n samples of every image prove the largest radius they can; sequential: as many "
         "as it takes to settle --target_radii, or for a radius within --tolerance; --n at most; "
-        "margin: no samples, certificates of the base classifier from the margins of its logits.",
+        "margin: no samples, certificates of the base classifier from the margins of its logits, "
+        "which commands take for runs that were trained with --sigma=0 unless they are given this "
+        "flag or a --sigma.",
     )
     _define(
         flags.DEFINE_list,
@@ -254,6 +256,26 @@ def certification_settings():
         "head_dtype": flag.head_dtype,
         "images_per_draw": flag.images_per_draw,
     }
+
+
+def certification_settings_of(model):
+    """Returns `certification_settings`, by margins where nothing else is possible.
+
+    That is for a model without noise, if flags give neither a noise nor a method. It is printed.
+
+    Args:
+        model: `LatentSmoothingModel`, that of a run.
+    """
+    flag = flags.FLAGS
+    settings = certification_settings()
+    if model.sigma == 0 and flag.sigma is None and not flag["method"].present:
+        print(
+            "The run was trained with --sigma=0, so that there is no noise to smooth with: "
+            "certifying its base classifier, by --method=margin.",
+            flush=True,
+        )
+        settings["method"] = "margin"
+    return settings
 
 
 def number_list(name):

@@ -32,11 +32,8 @@ def main(argv):
     run = RunDirectory(flag.run_dir)
     data = datasets.load(run.settings()["dataset"], flag.data_dir, flag.download)
     indices = certified_test_set.evenly_spread(data.num_test, flag.num_images)
-    certifier = Certifier(
-        checkpoints.load_model(run.model),
-        sigma=flag.sigma,
-        **shared_flags.certification_settings(),
-    )
+    model = checkpoints.load_model(run.model)
+    certifier = Certifier(model, sigma=flag.sigma, **shared_flags.certification_settings_of(model))
     result = validate(certifier, data, indices, steps=flag.steps, restarts=flag.restarts)
     print(result)
     if result.alarm:

@@ -2,6 +2,7 @@ import pytest
 from absl import flags
 
 from experiments.shared_flags import number_list
+from tests.commands import run_code
 
 
 @pytest.fixture
@@ -28,3 +29,35 @@ def test_words_are_refused_by_the_name_of_the_flag(given):
     given(["0.25", "much"])
     with pytest.raises(ValueError, match="--numbers_of_this_test must be numbers.*0.25,much"):
         number_list("numbers_of_this_test")
+
+
+WITHOUT_NOISE = """
+import sys, types
+from absl import flags
+from experiments import shared_flags
+
+flags.DEFINE_float("sigma", None, "As in a command.")
+shared_flags.define_method()
+shared_flags.define_data()
+flags.FLAGS(["program", *sys.argv[2:]])
+model = types.SimpleNamespace(sigma=float(sys.argv[1]))
+print("method:", shared_flags.certification_settings_of(model)["method"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "method"),
+    [
+        ("0", [], "margin"),
+        ("0", ["--num_images=3"], "margin"),
+        # Whoever asks for something gets that, or an error.
+        ("0", ["--method=fixed"], "fixed"),
+        ("0", ["--sigma=0.25"], "fixed"),
+        ("0", ["--sigma=0"], "fixed"),
+        ("0.25", [], "fixed"),
+    ],
+)
+def test_runs_without_noise_are_certified_by_margins_and_that_is_said(trained, given, method):
+    lines = run_code(WITHOUT_NOISE, trained, *given).stdout.splitlines()
+    assert lines.pop() == f"method: {method}"
+    assert ["--method=margin" in line for line in lines] == [True] * (method == "margin")
