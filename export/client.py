@@ -245,10 +245,12 @@ def _files(given: Any) -> NDArray[np.object_]:
 def _pixels(given: ArrayLike) -> NDArray[np.float32]:
     images = np.asarray(given)
     if images.ndim != 4 or not len(images) or not np.issubdtype(images.dtype, np.floating):
+        advice = " Of a single image x, give the batch x[None]." if images.ndim == 3 else ""
+        if np.issubdtype(images.dtype, np.integer):
+            advice += " For pixels up to 255, divide by 255."
         raise ValueError(
-            "Images must be floating point [images, height, width, channels] with pixels in "
-            f"[0, 1], at least one. Received: {images.dtype} of shape {images.shape}. For pixels "
-            "up to 255, divide by 255."
+            "Images must be a batch, floating point [images, height, width, channels] with pixels "
+            f"in [0, 1], at least one. Received: {images.dtype} of shape {images.shape}.{advice}"
         )
     # Some pixels just outside of the range are a matter of their rows; these are none in [0, 1].
     if np.nanmax(images, initial=0.0) > _FAR_OUTSIDE:

@@ -228,6 +228,19 @@ def test_files_in_another_form_are_told_from_pixels(client, given, received):
         assert str(raised.value).endswith(f"Received: {received}")
 
 
+def test_a_single_image_is_asked_for_as_a_batch(client, images):
+    for ask in (client.certify, client.encode, lambda image: client.certify_at(image, 0.1)):
+        with pytest.raises(ValueError) as raised:
+            ask(images[0])
+        assert "must be a batch" in str(raised.value)
+        assert str(raised.value).endswith(
+            "Received: float32 of shape (8, 8, 1). Of a single image x, give the batch x[None]."
+        )
+    with pytest.raises(ValueError, match=r"x\[None\]\. For pixels up to 255, divide by 255"):
+        client.certify(np.zeros((8, 8, 1), np.uint8))
+    assert len(client.certify(images[0][None]).label) == 1
+
+
 def test_an_empty_list_is_neither_files_nor_pixels(client):
     with pytest.raises(ValueError, match="at least one"):
         client.certify([])
