@@ -1,5 +1,6 @@
 """The function of a Keras pipeline that attacks."""
 
+import inspect
 import math
 from typing import Literal
 
@@ -73,7 +74,8 @@ def attack(
         steps: int, steps of each start, or None for the default of the method.
         restarts: int, starts of each search; the best one counts.
         seed: int, seed of the starts, and of draws and samples of the smoothed classifier.
-        sigma: float above 0, as for `certify`; for 'smoothed' only, as the next four.
+        sigma: float above 0, as for `certify`; for 'smoothed' only, as the next four, and refused
+            for 'base'.
         draws: int, draws of the noise that gradients are averaged over, the same in all steps.
         n: int, samples of each answer, as for `predict`.
         alpha: float in (0, 1), as for `predict`: the probability that the answer for an image that
@@ -197,16 +199,7 @@ def attacker_of(
     checked_radius(radius, search)
     seed, restarts = checked_seed(seed), checked_count(restarts, "restarts")
     if classifier == "base":
-        if sigma is not None:
-            raise ValueError(
-                "`sigma` belongs to classifier='smoothed'; the base classifier has no noise. "
-                f"Received: sigma={sigma!r}"
-            )
-        if head_dtype is not None:
-            raise ValueError(
-                "`head_dtype` belongs to classifier='smoothed'; bounds of the base classifier are "
-                f"about its head in float64. Received: head_dtype={head_dtype!r}"
-            )
+        _refuse_for_base(sigma=sigma, draws=draws, n=n, alpha=alpha, head_dtype=head_dtype)
         attacked = AttackedBase(model)
     elif classifier == "smoothed":
         attacked = AttackedSmoothed(
@@ -224,6 +217,21 @@ def attacker_of(
     return Attacker(
         attacked, search, targeted=targeted, restarts=restarts, seed=seed, batch_size=batch_size
     )
+
+
+def _refuse_for_base(**settings: object) -> None:
+    """Raises if settings of the smoothed classifier have other values than by default."""
+    parameters = inspect.signature(attack).parameters
+    for name, value in settings.items():
+        if value != parameters[name].default:
+            reason = (
+                "bounds of the base classifier are about its head in float64"
+                if name == "head_dtype"
+                else "the base classifier has no noise"
+            )
+            raise ValueError(
+                f"`{name}` belongs to classifier='smoothed'; {reason}. Received: {name}={value!r}"
+            )
 
 
 def checked_radius(radius: object, search: Attack) -> float:
