@@ -8,6 +8,7 @@ certified (`experiments.attack`), both stand next to each other; attacks inside 
 what alpha allows end the command with the exit status 3.
 """
 
+import pathlib
 import sys
 
 from absl import flags
@@ -15,7 +16,11 @@ from absl import flags
 from experiments import command_line, cost_report
 from experiments.report_writer import alarms_of, write_report
 
-flags.DEFINE_string("output_dir", "report", "Folder for report.md, its pictures and CSV files.")
+flags.DEFINE_string(
+    "output_dir",
+    "report",
+    "Folder for report.md, its pictures and CSV files; those of an earlier report are overwritten.",
+)
 flags.DEFINE_float(
     "cost_radius",
     cost_report.RADIUS,
@@ -32,7 +37,8 @@ def main(argv):
             "Nothing to report. Give certification files or folders of training runs, for example "
             "`python -m experiments.report runs/cifar_ls runs/cifar_is`."
         )
-    directory = flags.FLAGS.output_dir
+    # In full: the folder is that of the working directory, not that of a run.
+    directory = pathlib.Path(flags.FLAGS.output_dir).resolve()
     print(write_report(paths, directory, flags.FLAGS.cost_radius))
     print(f"Wrote {directory}/report.md, with pictures and CSV files.")
     alarms = alarms_of(paths)

@@ -75,8 +75,9 @@ def test_attacks_inside_certificates_end_the_command_with_status_3(run, tmp_path
     _attacks(run / "attacked.tsv", [(0, 1, -1, 0.2, 0.6), (1, 1, 2, 0.3, 0.3), (3, 1, 2, 0.1, 0.1)])
     (alarm,) = alarms_of([run])
     assert "images 1, 3" in alarm
-    ended = run_command("experiments.report", str(run), f"--output_dir={tmp_path}/r")
+    ended = run_command("experiments.report", str(run), "--output_dir=r", cwd=tmp_path)
     assert ended.returncode == 3
+    assert f"Wrote {tmp_path}/r/report.md" in ended.stdout
     assert "ALARM: 2 of 3" in ended.stderr
     assert "ALARM: 2 of 3" in (tmp_path / "r" / "report.md").read_text()
 
