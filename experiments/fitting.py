@@ -153,13 +153,23 @@ class StopOnDivergence(keras.callbacks.Callback):
     Nothing of the diverged model is saved; the last good checkpoint stays.
     """
 
+    def on_epoch_begin(self, epoch, logs=None):
+        """Remembers the epoch, counted from 0, which is the number of those that are done."""
+        self._epoch = epoch
+
     def on_train_batch_end(self, batch, logs=None):
         """Checks the loss."""
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
+            kept = (
+                "No epoch was finished, and nothing is kept: --output_dir can be the same."
+                if self._epoch == 0
+                else f"The last checkpoint, of epoch {self._epoch}, is kept; another rate needs "
+                "another --output_dir."
+            )
             raise ValueError(
-                f"Training diverged: the loss became {loss} at batch {batch}. Use a lower "
-                "--learning_rate. The last checkpoint was written before this epoch."
+                f"Training diverged: the loss became {loss} in epoch {self._epoch + 1}, at batch "
+                f"{batch}. Use a lower --learning_rate. {kept}"
             )
 
 

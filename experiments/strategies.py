@@ -181,6 +181,13 @@ def start(cluster, facts):
     # TensorFlow waits for a notice of preemption, and makes a worker deaf to `kill`.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     workers = len(cluster.addresses)
+    if cluster.index > 0:
+        # It would be silent until the end.
+        print(
+            f"Worker {cluster.index} of {workers} trains with the chief at {cluster.addresses[0]}; "
+            "progress is printed there.",
+            flush=True,
+        )
     devices = strategy.num_replicas_in_sync // workers
     return Workers(strategy, Share(cluster.index, workers, devices))
 

@@ -105,9 +105,12 @@ def test_divergence_is_an_error_and_leaves_no_checkpoint(tmp_path):
     )
     images = np.random.default_rng(0).uniform(size=(64, 8, 8, 1)).astype(np.float32)
     train = tf.data.Dataset.from_tensor_slices((images, np.arange(64) % 10)).batch(8)
-    with pytest.raises(ValueError, match="diverged.*--learning_rate"):
+    with pytest.raises(ValueError, match="diverged.* in epoch 1, .*--learning_rate.* No epoch was"):
         fitting.fit(model, train, 1, tmp_path, 0, None)
     assert not (tmp_path / "checkpoints").exists()
+    # Where it went on after a checkpoint.
+    with pytest.raises(ValueError, match="diverged.* in epoch 4, .* checkpoint, of epoch 3, is"):
+        fitting.fit(model, train, 4, tmp_path, 3, None)
 
 
 def test_step_is_traced_once_and_trains_as_keras_alone(tmp_path, monkeypatch):

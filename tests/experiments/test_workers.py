@@ -93,6 +93,7 @@ def test_two_workers_train_as_one_process_and_go_on_after_a_kill(tmp_path):
             process.join(60)
         assert (chief.exitcode, other.exitcode) == (0, 0), of_chief() + of_other()
         assert f"Resuming after epoch {done} of 7" in of_chief()
+        assert "Worker 1 of 2 trains with the chief at 127.0.0.1:" in of_other()
         assert "Worker 1 has done its part" in of_other()
         assert "Epoch 7/7" in of_chief() and "Epoch" not in of_other()
     assert {path.name for path in run.iterdir()} == {path.name for path in alone.iterdir()}
