@@ -1,6 +1,7 @@
 """What the report says of certificates and attacks on the same images."""
 
 import matplotlib.figure
+import matplotlib.lines
 import numpy as np
 
 from lsrs_tf.evaluation.clever import CleverResult
@@ -27,6 +28,18 @@ def unpaired_lines(found):
         for one in found
         if one.unpaired
     ]
+
+
+def other_images_line(found):
+    """Returns a line that says if the images of `Sandwich`es are not the same, or an empty text."""
+    images = {one.name: frozenset(record.idx for record, _ in one.pairs) for one in found}
+    if len(set(images.values())) < 2:
+        return ""
+    numbers = ", ".join(f"{name}: {len(indices)}" for name, indices in images.items())
+    return (
+        f"\nCertificates and attacks together are of different images ({numbers}), so that a curve "
+        "above another may be one of easier images.\n"
+    )
 
 
 def sandwich_table(found):
@@ -82,26 +95,46 @@ def sandwich_rows(found):
 
 
 def plot_sandwiches(found):
-    """Draws certified accuracy, accuracy under attack, and the band between them."""
-    figure = matplotlib.figure.Figure(figsize=(6.4, 4.2), layout="constrained")
+    """Draws certified accuracy, accuracy under attack, and the band between them.
+
+    The legend is below, where it covers no curve. It says of how many images the curves of a run
+    are: those that were certified and attacked, which may be other ones for each run.
+    """
+    kinds = {"certified": "-", "under attack": "--"}
+    if any(map(_is_estimated, found)):
+        kinds[CleverResult.column] = ":"
+    lines = len(found) + len(kinds)
+    figure = matplotlib.figure.Figure(figsize=(6.4, 3.8 + 0.24 * lines), layout="constrained")
     axes = figure.subplots()
     finite = [one.distances[np.isfinite(one.distances)] for one in found]
     end = 1.05 * max(0.1, *(max(part.max(initial=0), 0) for part in finite))
     grid = np.linspace(0, end, 501)
-    for one in found:
-        lower = [100 * certified_accuracy(one.radii, one.correct, at) for at in grid]
-        upper = [100 * accuracy_under_attack(one.distances, at) for at in grid]
-        (line,) = axes.plot(grid, lower, label=f"{one.name}: certified")
-        axes.plot(grid, upper, "--", color=line.get_color(), label=f"{one.name}: under attack")
-        axes.fill_between(grid, lower, upper, color=line.get_color(), alpha=0.15, lw=0)
-        if not np.isnan(one.estimated).any():
-            between = [100 * accuracy_under_attack(one.estimated, at) for at in grid]
-            label = f"{one.name}: {CleverResult.column}"
-            axes.plot(grid, between, ":", color=line.get_color(), label=label)
+    entries = {f"{one.name}: {len(one.pairs)} images": _draw(axes, one, grid) for one in found}
+    for kind, style in kinds.items():
+        entries[kind] = matplotlib.lines.Line2D([], [], color="gray", linestyle=style)
     axes.set_xlabel("L2 radius (pixels in [0, 1])")
     axes.set_ylabel("accuracy (%)")
     axes.set_xlim(0, end)
     axes.set_ylim(0, 100)
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", frameon=False)
     return figure
+
+
+def _is_estimated(one):
+    """Returns whether all images of a `Sandwich` have estimates."""
+    return not np.isnan(one.estimated).any()
+
+
+def _draw(axes, one, grid):
+    """Draws a `Sandwich` at radii; returns what stands for it in a legend."""
+    lower = [100 * certified_accuracy(one.radii, one.correct, at) for at in grid]
+    upper = [100 * accuracy_under_attack(one.distances, at) for at in grid]
+    (line,) = axes.plot(grid, lower)
+    color = line.get_color()
+    axes.plot(grid, upper, "--", color=color)
+    if _is_estimated(one):
+        axes.plot(
+            grid, [100 * accuracy_under_attack(one.estimated, at) for at in grid], ":", color=color
+        )
+    return line, axes.fill_between(grid, lower, upper, color=color, alpha=0.15, lw=0)

@@ -173,6 +173,7 @@ def write_report(paths, directory, cost_radius=cost_report.RADIUS):
         with written_whole(directory / "sandwich.png") as path:
             attack_report.plot_sandwiches(found).savefig(path, dpi=150)
         pictures += "\n![Certified accuracy and accuracy under attack](sandwich.png)\n"
+        pictures += attack_report.other_images_line(found)
     lines = attack_report.unpaired_lines(attacked) + left_out(runs)
     text += "".join(f"\n{line}" for line in lines)
     with written_whole(directory / "report.md") as path:

@@ -1,5 +1,8 @@
+import shutil
+
 import pytest
 
+from experiments.attack_report import plot_sandwiches
 from experiments.report_writer import alarms_of, write_report
 from experiments.sandwich import sandwiches
 from lsrs_tf.records.attacks import AttackJournal, AttackRecord
@@ -114,3 +117,23 @@ def test_a_row_in_a_shard_and_in_the_merged_file_is_one_attack(run):
     _attacks(run / "attacked.fmn.tsv", [(0, 1, 2, 1.0, 1.5)], attack="fmn")
     (one,) = sandwiches({"run": read_run(run)})
     assert [attack.extra["attack"] for attack in one.attacks[0]] == ["ddn", "fmn"]
+
+
+def test_legend_of_the_picture_covers_nothing_and_counts_the_images_of_each_run(run, tmp_path):
+    _attacks(run / "attacked.tsv", [(idx, 1, 2, 1.0, 1.5) for idx in range(3)])
+    whole = tmp_path / "whole"
+    shutil.copytree(run, whole)
+    (whole / "attacked.tsv").unlink()
+    _attacks(whole / "attacked.tsv", [(idx, 1, 2, 1.0, 1.5) for idx in range(4)])
+    names = {"of three": run, "of four": whole, **{f"more {i}": run for i in range(8)}}
+    figure = plot_sandwiches(sandwiches({name: read_run(path) for name, path in names.items()}))
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert texts[:2] == ["of three: 3 images", "of four: 4 images"]
+    assert texts[10:] == ["certified", "under attack"]
+    assert not legend.get_window_extent().overlaps(figure.axes[0].get_window_extent())
+    assert figure.axes[0].get_window_extent().height > 300 * figure.dpi / 100
+    write_report([run, whole], tmp_path / "report")
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "are of different images (" in text and ": 3, " in text and ": 4), so that" in text
