@@ -167,7 +167,7 @@ def write_report(paths, directory, cost_radius=cost_report.RADIUS):
     attacked = sandwiches(_distinct_names(runs))
     found = [one for one in attacked if one.pairs]
     if found:
-        alarms = "".join(f"\n{one.name}: {one.contradictions()}\n" for one in found)
+        alarms = "".join(f"\n{_contradictions(one)}\n" for one in found)
         text += f"\n{attack_report.sandwich_table(found)}{alarms}"
         _write_csv(directory / "sandwich.csv", attack_report.sandwich_rows(found))
         with written_whole(directory / "sandwich.png") as path:
@@ -188,8 +188,12 @@ def alarms_of(paths):
         paths: list of certification files or folders of training runs.
     """
     found = sandwiches(_distinct_names([read_run(path) for path in paths]))
-    inside = [(one.name, one.contradictions()) for one in found]
-    return [f"{name}: {one}" for name, one in inside if one.alarm]
+    return [_contradictions(one) for one in found if one.contradictions().alarm]
+
+
+def _contradictions(one):
+    """Returns what the attacks of a `Sandwich` say of its certificates, str."""
+    return " ".join(filter(None, [f"{one.name}: {one.contradictions()}", one.other_noise]))
 
 
 def _curves(runs, step=0.05):

@@ -78,6 +78,31 @@ class Sandwich:
         """Names of the attacks, as text."""
         return ", ".join(sorted({one.extra["attack"] for _, all_ in self.pairs for one in all_}))
 
+    @property
+    def other_noise(self):
+        """Text that says so if attacks were on another noise than was certified, empty otherwise.
+
+        The noise of `logits` has the law of `float32`: they are noises of one classifier, up to
+        roundings that neither of their certificates includes. That of `exact` is on a grid, and its
+        certificates include all roundings.
+        """
+        certified = self.run.setting("noise")
+        attacked = {one.extra.get("noise", UNKNOWN) for _, found in self.pairs for one in found}
+        # Certificates by margins, and files of others, have none.
+        other = [
+            f"noise={noise}"
+            for noise in sorted(attacked - {UNKNOWN})
+            if (noise == "exact") != (certified == "exact")
+        ]
+        if certified == UNKNOWN or not other:
+            return ""
+        return (
+            f"The certificates are about noise={certified}, and attacks about {', '.join(other)}: "
+            "classifiers that differ by the rounding of latents and noise, so that an attack just "
+            "inside a certificate may contradict nothing. `python -m experiments.validate` attacks "
+            "with the noise that it certifies."
+        )
+
     def contradictions(self):
         """Returns the `Contradictions` of correct certificates and attacks."""
         pairs = [(record, found) for record, found in self.pairs if record.correct]

@@ -111,6 +111,36 @@ def test_certificates_of_a_cast_head_meet_attacks_on_the_same_head_only(tmp_path
     assert "attacked.tsv attacks the smoothed classifier" in text
 
 
+@pytest.mark.parametrize(
+    ("certified", "attacked", "said"),
+    [
+        ("exact", "float32", True),
+        ("float32", "exact", True),
+        ("exact", "exact", False),
+        # Of one law.
+        ("logits", "float32", False),
+        ("float32", "float32", False),
+        # A file that does not tell.
+        (None, "float32", False),
+    ],
+)
+def test_attacks_on_another_noise_than_was_certified_are_said_to_be(
+    tmp_path, certified, attacked, said
+):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    columns = ["replaced", "sigma", "model", "data", "alpha", "noise"]
+    rows = [(0, 1, 1, 0.5, 1.0, ["0/2", "0.25", "abc", "digits", "0.001", certified or "-"])]
+    file(folder / "certified.tsv", columns, rows)
+    _attacks(folder / "attacked.tsv", [(0, 1, 2, 0.1, 0.1)], noise=attacked)
+    text = write_report([folder], tmp_path / "report")
+    told = f"The certificates are about noise={certified}, and attacks about noise={attacked}: "
+    assert (told in text) == said
+    # It excuses nothing.
+    (alarm,) = alarms_of([folder])
+    assert "ALARM: 1 of 1" in alarm and ("rounding" in alarm) == said
+
+
 def test_a_row_in_a_shard_and_in_the_merged_file_is_one_attack(run):
     for name in ("attacked.tsv", "attacked.1of2.tsv"):
         _attacks(run / name, [(0, 1, 2, 1.0, 1.5)])
