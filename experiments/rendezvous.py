@@ -5,13 +5,47 @@ for each other later, or average weights of different networks.
 """
 
 import contextlib
+import dataclasses
 import json
+import secrets
 import socket
 import time
 
-# No message of a worker is longer.
-_LONGEST = 1_000_000
+from experiments import host_names, worker_messages
+
 _PAUSE = 0.1
+# Seconds for a worker that has connected to say who it is.
+_GREETING = 5.0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Arrival:
+    """A worker that has come to the first one.
+
+    Attributes:
+        message: dict, what it sent, see `worker_messages`.
+        connection: socket.
+    """
+
+    message: dict
+    connection: socket.socket
+
+    @property
+    def host(self):
+        """Where it is, str."""
+        with contextlib.suppress(OSError):
+            return self.connection.getpeername()[0]
+        return "a host that is gone"
+
+    def has_gone(self):
+        """Returns whether it has closed its connection, as a process does that ends."""
+        try:
+            self.connection.settimeout(0)
+            return not self.connection.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
 
 def meet(cluster, facts, timeout):
@@ -25,23 +59,24 @@ def meet(cluster, facts, timeout):
         timeout: float, seconds to wait for the others.
 
     Raises:
-        ValueError: on every worker, if some do not come in time, or disagree.
+        ValueError: on every worker, if some do not come in time, or disagree; at once if one has
+            other hosts in TF_CONFIG than the first one, or the index of another; soon if the name
+            of this host or of the first one is not known.
     """
-    facts = json.loads(json.dumps(facts))
+    own = {
+        "index": cluster.index,
+        "addresses": list(cluster.addresses),
+        # A worker whose connection was lost comes again; another one with its index is a mistake.
+        "process": secrets.token_hex(8),
+        "facts": json.loads(json.dumps(facts)),
+    }
     deadline = time.monotonic() + timeout
+    necessary = {cluster.addresses[0]: None, cluster.addresses[cluster.index]: None}
+    host_names.wait_until_known(list(necessary), min(timeout, host_names.PATIENCE))
     if cluster.index == 0:
-        found = _gathered(cluster, facts, deadline, timeout)
+        found = _gathered(own, deadline, timeout)
     else:
-        found = _sent(cluster, facts, deadline, timeout)
-    # Without the first one no worker knows of the others.
-    everyone = range(len(cluster.addresses)) if 0 in found else [0]
-    missing = sorted(set(everyone) - set(found))
-    if missing:
-        raise ValueError(
-            f"{_named(missing)} of the {len(cluster.addresses)} in TF_CONFIG did not come within "
-            f"{timeout:g} seconds ({', '.join(cluster.addresses[index] for index in missing)}). "
-            "Start the same command on every worker, or let them wait longer with --worker_timeout."
-        )
+        found = _sent(own, deadline, timeout)
     _refuse_differences(found)
 
 
@@ -60,59 +95,147 @@ def _refuse_differences(found):
         )
 
 
-def _gathered(cluster, facts, deadline, timeout):
-    """Returns the facts of all workers that come, by index, after telling them to each of these."""
-    found, connections = {0: facts}, {}
+def _gathered(own, deadline, timeout):
+    """Returns the facts of all workers, by index, after telling them to each of these."""
+    count = len(own["addresses"])
+    arrivals, connections = {}, []
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(_listening(cluster.addresses[0], deadline, timeout))
-        while len(found) < len(cluster.addresses) and (left := deadline - time.monotonic()) > 0:
-            server.settimeout(left)
-            with contextlib.suppress(OSError):
-                connection = stack.enter_context(server.accept()[0])
-                message = _received(connection, min(deadline, time.monotonic() + 5))
-                if not _is_of_worker(message, len(cluster.addresses)):
-                    # Something else looks whether anyone is here.
-                    connection.close()
-                    continue
-                before = connections.pop(message["index"], None)
-                if before is not None:
-                    _send(before, {"replaced": True})
-                connections[message["index"]] = connection
-                found[message["index"]] = message["facts"]
-        for connection in connections.values():
-            _send(connection, {"found": sorted(found.items())})
+        server = stack.enter_context(_listening(own, deadline, timeout))
+        try:
+            while len(arrivals) < count - 1 and (left := deadline - time.monotonic()) > 0:
+                server.settimeout(left)
+                with contextlib.suppress(OSError):
+                    connection = stack.enter_context(server.accept()[0])
+                    greeted = min(deadline, time.monotonic() + _GREETING)
+                    message = worker_messages.received(connection, greeted)
+                    if not worker_messages.is_of_worker(message) or _is_of_others(message, own):
+                        # Something else looks whether anyone is here.
+                        connection.close()
+                        continue
+                    connections.append(connection)
+                    arrival = _Arrival(message, connection)
+                    _check(arrival, own, arrivals.get(message["index"]))
+                    arrivals[message["index"]] = arrival
+            missing = sorted({*range(1, count)} - {*arrivals})
+            if missing:
+                reasons = [host_names.elsewhere_reason(0, own["addresses"][0])]
+                reasons += [host_names.unknown_reason(own["addresses"][one]) for one in missing]
+                raise _absence(missing, own, timeout, [0, *sorted(arrivals)], reasons)
+        except ValueError as error:
+            for connection in connections:
+                worker_messages.send(connection, {"refused": str(error)})
+            raise
+        found = {0: own["facts"]}
+        found |= {index: arrival.message["facts"] for index, arrival in arrivals.items()}
+        for arrival in arrivals.values():
+            worker_messages.send(arrival.connection, {"found": sorted(found.items())})
     return found
 
 
-def _sent(cluster, facts, deadline, timeout):
+def _check(arrival, own, before):
+    """Raises if a worker cannot be the one of this cluster that it says it is.
+
+    Args:
+        arrival: `_Arrival`.
+        own: dict, the message of the first worker.
+        before: `_Arrival` that had the same index, or None.
+    """
+    index, addresses = arrival.message["index"], arrival.message["addresses"]
+    if addresses != own["addresses"]:
+        raise ValueError(
+            f"Worker {index}, on {arrival.host}, has other hosts in TF_CONFIG than worker 0: "
+            f"{', '.join(addresses)}, and on worker 0 {', '.join(own['addresses'])}. Give all "
+            "workers the same cluster, in the same order, and each its own task."
+        )
+    if index == 0:
+        host = socket.gethostname()
+    elif before is None or before.message["process"] == arrival.message["process"]:
+        return
+    elif before.has_gone():
+        # It was started again.
+        return
+    else:
+        host = before.host
+    raise ValueError(
+        f"Two workers have come with the task index {index}, on {host} and on {arrival.host}. Give "
+        "every worker a task index of its own in TF_CONFIG."
+    )
+
+
+def _sent(own, deadline, timeout):
     """Returns the facts of all workers by index, as the first one has gathered them."""
-    host, _, port = cluster.addresses[0].rpartition(":")
+    first, itself = own["addresses"][0], own["addresses"][own["index"]]
+    reason = ""
     while time.monotonic() < deadline:
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection((host.strip("[]"), int(port)), timeout=5) as connection,
-        ):
-            _send(connection, {"index": cluster.index, "facts": facts})
-            # The first worker answers at its own deadline, which may be later.
-            answer = _received(connection, deadline + timeout)
-            if isinstance(answer, dict) and answer.get("replaced"):
-                raise ValueError(
-                    f"Another worker came with the task index {cluster.index} as well. Give every "
-                    "worker a task index of its own in TF_CONFIG."
-                )
-            if isinstance(answer, dict) and "found" in answer:
-                return {int(index): told for index, told in answer["found"]}
+        # The first worker answers at its own deadline, which may be later.
+        answer, reason = _asked(first, own, deadline + timeout)
+        if isinstance(answer, dict) and "found" in answer:
+            return {int(index): told for index, told in answer["found"]}
+        # Nothing listens there, unless this is the address of the first worker in the TF_CONFIG of
+        # another one, who will say so.
+        _asked(itself, own, min(deadline, time.monotonic() + _GREETING))
         time.sleep(_PAUSE)
-    return {cluster.index: facts}
+    elsewhere = host_names.elsewhere_reason(own["index"], itself)
+    raise _absence([0], own, timeout, [], [reason, elsewhere])
 
 
-def _listening(address, deadline, timeout):
-    """Returns a socket that listens at the port of an address."""
+def _asked(address, own, deadline):
+    """Returns the answer of whoever listens at an address, or None, and what went wrong, a text.
+
+    Raises:
+        ValueError: if it is the first worker, who refuses this one.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=5) as connection:
+            worker_messages.send(connection, own)
+            answer = worker_messages.received(connection, deadline)
+    except OSError as error:
+        return None, f"The last try to reach it failed: {error}."
+    if worker_messages.is_refusal(answer):
+        raise ValueError(answer["refused"])
+    return answer, "What is there does not answer as the first worker of a training that begins."
+
+
+def _absence(missing, own, timeout, came, reasons):
+    """Returns the error of workers that did not come.
+
+    Args:
+        missing: list of int, which did not.
+        own: dict, the message of this worker.
+        timeout: float, seconds that were waited.
+        came: list of int, which did, as far as is known.
+        reasons: list of str, what may be the reasons; empty texts are none.
+    """
+    addresses = own["addresses"]
+    text = (
+        f"{_named(missing).capitalize()} of the {len(addresses)} in TF_CONFIG did not come within "
+        f"{timeout:g} seconds ({', '.join(addresses[index] for index in missing)})"
+    )
+    if came:
+        text += f"; {_named(came)} did"
+    known = "".join(f" {reason}" for reason in reasons if reason)
+    return ValueError(
+        f"{text}.{known} Start the same command on every worker, or let them wait longer with "
+        "--worker_timeout. If all were started, look at TF_CONFIG on each: it has to be set (with "
+        "--strategy=multi_worker nothing is trained without), with the same hosts in the same "
+        "order everywhere and the index of the worker itself."
+    )
+
+
+def _listening(own, deadline, timeout):
+    """Returns a socket that listens at the port of the first worker, which is this one."""
+    address = own["addresses"][0]
     port = int(address.rpartition(":")[2])
+    asked = False
     while True:
         try:
             return socket.create_server(("", port), reuse_port=False)
         except OSError as error:
+            if not asked:
+                # Another first worker would say so, as soon as it has listened to others.
+                _asked(f"127.0.0.1:{port}", own, min(deadline, time.monotonic() + 2 * _GREETING))
+                asked = True
             # A worker that was killed may have left it to a process that is about to end.
             if time.monotonic() > deadline:
                 raise ValueError(
@@ -122,36 +245,10 @@ def _listening(address, deadline, timeout):
             time.sleep(_PAUSE)
 
 
-def _send(connection, message):
-    # Whoever has gone meanwhile is missed soon enough.
-    with contextlib.suppress(OSError):
-        connection.settimeout(5)
-        connection.sendall(json.dumps(message).encode() + b"\n")
-
-
-def _received(connection, deadline):
-    """Returns a message, or None if none comes in time."""
-    data = b""
-    while not data.endswith(b"\n") and len(data) < _LONGEST:
-        connection.settimeout(max(0.001, deadline - time.monotonic()))
-        part = connection.recv(65536)
-        if not part:
-            return None
-        data += part
-    try:
-        return json.loads(data)
-    except ValueError:
-        return None
-
-
-def _is_of_worker(message, count):
-    return (
-        isinstance(message, dict)
-        and type(message.get("index")) is int
-        and 0 < message["index"] < count
-        and isinstance(message.get("facts"), dict)
-    )
+def _is_of_others(message, own):
+    """Returns whether a message is of the first worker of another training at the same port."""
+    return message["index"] == 0 and message["addresses"] != own["addresses"]
 
 
 def _named(indices):
-    return f"Worker{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
+    return f"worker{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"

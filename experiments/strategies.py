@@ -159,7 +159,7 @@ def start(cluster, facts):
         return Workers(strategy, Share(devices=strategy.num_replicas_in_sync))
     timeout = flags.FLAGS.worker_timeout
     versions = {"lsrs_tf": version.__version__, "keras": keras.__version__, "tf": tf.__version__}
-    facts = {**facts, **versions, "cluster": cluster.addresses}
+    facts = {**facts, **versions}
     print(
         f"Worker {cluster.index} of {len(cluster.addresses)} waits up to {timeout:g} seconds for "
         f"the others; they meet at {cluster.addresses[0]}.",
