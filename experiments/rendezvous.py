@@ -227,10 +227,14 @@ def _listening(own, deadline, timeout):
     """Returns a socket that listens at the port of the first worker, which is this one."""
     address = own["addresses"][0]
     port = int(address.rpartition(":")[2])
+    # Not everywhere: a machine can be without IPv6.
+    by_ipv6 = address.startswith("[")
+    family = socket.AF_INET6 if by_ipv6 else socket.AF_INET
+    both = by_ipv6 and socket.has_dualstack_ipv6()
     asked = False
     while True:
         try:
-            return socket.create_server(("", port), reuse_port=False)
+            return socket.create_server(("", port), family=family, dualstack_ipv6=both)
         except OSError as error:
             if not asked:
                 # Another first worker would say so, as soon as it has listened to others.

@@ -32,6 +32,15 @@ def test_workers_that_agree_go_on():
     assert _meet(_free_addresses(3), [(2, facts), (1, facts), (0, facts)]) == [None] * 3
 
 
+def test_workers_meet_at_an_ipv6_address():
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6: {error}")
+    addresses = tuple(address.replace("127.0.0.1", "[::1]") for address in _free_addresses(2))
+    assert _meet(addresses, [(1, {}), (0, {})]) == [None] * 2
+
+
 def test_every_worker_is_told_where_one_differs():
     facts = [(0, {"rate": 0.1}), (1, {"rate": 0.1}), (2, {"rate": 0.2})]
     for error in _meet(_free_addresses(3), facts):
