@@ -226,13 +226,19 @@ def _write_csv(path, rows):
 
 
 def _distinct_names(runs):
-    """Returns dict of name to run; equal names are told apart by certificates, or by the file."""
-    names = [run.name for run in runs]
-    longer = [
-        run.name if names.count(run.name) == 1 else f"{run.name}, {run.certificates}"
-        for run in runs
-    ]
-    return {
-        name if longer.count(name) == 1 else f"{name} ({run.path})": run
-        for name, run in zip(longer, runs, strict=True)
-    }
+    """Returns dict of name to run.
+
+    Equal names are told apart by the settings of certificates where that is enough, else by the
+    file: what is the same in all of them would only make a legend long.
+    """
+    plain = [run.name for run in runs]
+    longer = [f"{run.name}, {run.certificates}" for run in runs]
+    names = []
+    for run, name, long_name in zip(runs, plain, longer, strict=True):
+        alike = [other for other, shared in zip(longer, plain, strict=True) if shared == name]
+        if len(alike) == 1:
+            names.append(name)
+        else:
+            apart = len({*alike}) == len(alike)
+            names.append(long_name if apart else f"{name} ({run.path})")
+    return dict(zip(names, runs, strict=True))

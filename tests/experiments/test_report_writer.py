@@ -114,7 +114,17 @@ def test_equal_names_are_told_apart(files, tmp_path):
     copy = tmp_path / "copy.tsv"
     copy.write_text(files[0].read_text())
     names = report_writer._distinct_names([read_run(path) for path in (files[0], copy)])
-    assert len(names) == 2
+    assert list(names) == [f"LS-RS 9/18, sigma 0.25 ({path})" for path in (files[0], copy)]
+
+
+def test_files_tell_runs_apart_that_their_settings_do_not(tmp_path):
+    paths = []
+    for name, alpha in [("one", "0.001"), ("two", "0.001"), ("three", "0.01")]:
+        columns = ["replaced", "sigma", "alpha"]
+        path = file(tmp_path / name, columns, [(0, 1, 1, 0.5, 1.0, ["9/18", "0.25", alpha])])
+        paths.append(path)
+    names = report_writer._distinct_names([read_run(path) for path in paths])
+    assert list(names) == [f"LS-RS 9/18, sigma 0.25 ({path})" for path in paths]
 
 
 def test_figures_are_rounded_down(tmp_path):
