@@ -48,7 +48,12 @@ def restore_newest(directory):
     if not checkpoints:
         return None, 0
     epoch = max(checkpoints)
-    return load_model(checkpoints[epoch]), epoch
+    try:
+        return load_model(checkpoints[epoch]), epoch
+    except ValueError as error:
+        raise ValueError(
+            f"{error} Remove it to start from an older checkpoint or from the beginning."
+        ) from error
 
 
 def epochs_done(directory):
@@ -91,8 +96,7 @@ def load_model(path):
     except Exception as error:
         raise ValueError(
             f"{path} cannot be read as a Keras model: {type(error).__name__}: {error}. It is "
-            "damaged, or it was not written by this version. Remove it to start from an older "
-            "checkpoint or from the beginning."
+            "damaged, or it was not written by this version."
         ) from error
     if not isinstance(model, models.LatentSmoothingModel):
         raise ValueError(

@@ -89,6 +89,8 @@ def _is_address(value):
     if not isinstance(value, str):
         return False
     host, _, port = value.rpartition(":")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        return False
     return bool(host) and port.isascii() and port.isdecimal() and 0 < int(port) < 65536
 
 

@@ -20,8 +20,18 @@ flags.DEFINE_boolean("freeze_encoder", False, "Train the head only; the encoder 
 DEFAULTS = {"pretrained_encoder": None, "freeze_encoder": False}
 NAMES = tuple(DEFAULTS)
 
-# What may differ between two layers that compute the same with the same weights.
-_OF_TRAINING = ("name", "trainable", "dtype")
+# What may differ between two layers that compute the same with the same weights. Layers inside of
+# others tell the shape that they were built for as well, which follows from the weights.
+_OF_TRAINING = ("name", "trainable", "dtype", "build_config", "registered_name", "batch_shape")
+
+
+def settings_of_flags():
+    """Returns the settings of these flags, dict, with one spelling for each path."""
+    given = flags.FLAGS.pretrained_encoder
+    return {
+        "pretrained_encoder": None if given is None else str(pathlib.Path(given)),
+        "freeze_encoder": flags.FLAGS.freeze_encoder,
+    }
 
 
 def source_of_flags():
@@ -63,7 +73,12 @@ def prepare(encoder):
                 "encoder. Give --orthogonal_layers above 0, or leave the flag out."
             )
     if source is not None:
-        pretrained = checkpoints.load_model(source).encoder
+        try:
+            pretrained = checkpoints.load_model(source).encoder
+        except ValueError as error:
+            raise ValueError(
+                f"--pretrained_encoder={flag.pretrained_encoder} gives no encoder: {error}"
+            ) from error
         _check_alike(encoder, pretrained, source)
         encoder.set_weights(pretrained.get_weights())
         print(f"The encoder begins with the weights of {source}.")
@@ -73,23 +88,27 @@ def prepare(encoder):
 def _check_alike(encoder, pretrained, source):
     pairs = itertools.zip_longest(encoder.layers, pretrained.layers)
     for number, (own, other) in enumerate(pairs, 1):
-        if _description(own) != _description(other):
-            raise ValueError(
-                f"The encoder of {source} has other layers than that of --model with the sizes of "
-                f"these flags: layer {number} is {_named(other)} there and {_named(own)} here. "
-                "Give the flags of the network that it was trained in; only the head may differ."
-            )
-
-
-def _named(layer):
-    return "missing" if layer is None else f"'{layer.name}' {_description(layer)}"
+        here, there = _description(own), _description(other)
+        if here == there:
+            continue
+        name = next(name for name in {**here, **there} if here.get(name) != there.get(name))
+        raise ValueError(
+            f"The encoder of {source} has other layers than that of --model with the sizes of "
+            f"these flags: layer {number} has {name}={there.get(name)!r} there and "
+            f"{name}={here.get(name)!r} here. Give the flags of the network that it was trained "
+            "in; only the head may differ."
+        )
 
 
 def _description(layer):
+    """Returns what two layers have in common that compute the same with the same weights."""
     if layer is None:
-        return None
-    shapes = [tuple(weight.shape) for weight in layer.weights]
-    return type(layer).__name__, _without_training(layer.get_config()), shapes
+        return {"class": None}
+    return {
+        "class": type(layer).__name__,
+        "weights": [tuple(weight.shape) for weight in layer.weights],
+        **_without_training(layer.get_config()),
+    }
 
 
 def _without_training(config):
@@ -100,4 +119,7 @@ def _without_training(config):
             for name, value in config.items()
             if name not in _OF_TRAINING
         }
+    if isinstance(config, (list, tuple)):
+        # Tuples come back from a file as lists.
+        return [_without_training(value) for value in config]
     return config

@@ -162,7 +162,7 @@ class StopOnDivergence(keras.callbacks.Callback):
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             kept = (
-                "No epoch was finished, and nothing is kept: --output_dir can be the same."
+                "No epoch was finished, and there is no checkpoint: --output_dir can be the same."
                 if self._epoch == 0
                 else f"The last checkpoint, of epoch {self._epoch}, is kept; another rate needs "
                 "another --output_dir."

@@ -4,9 +4,6 @@ import contextlib
 import socket
 import time
 
-# Seconds for a name to be known: where a scheduler starts the workers, the names of some are not
-# known for as long as that at first.
-PATIENCE = 60.0
 _PAUSE = 0.2
 
 

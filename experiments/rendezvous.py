@@ -60,8 +60,7 @@ def meet(cluster, facts, timeout):
 
     Raises:
         ValueError: on every worker, if some do not come in time, or disagree; at once if one has
-            other hosts in TF_CONFIG than the first one, or the index of another; soon if the name
-            of this host or of the first one is not known.
+            other hosts in TF_CONFIG than the first one, or the index of another.
     """
     own = {
         "index": cluster.index,
@@ -72,7 +71,7 @@ def meet(cluster, facts, timeout):
     }
     deadline = time.monotonic() + timeout
     necessary = {cluster.addresses[0]: None, cluster.addresses[cluster.index]: None}
-    host_names.wait_until_known(list(necessary), min(timeout, host_names.PATIENCE))
+    host_names.wait_until_known(list(necessary), timeout)
     if cluster.index == 0:
         found = _gathered(own, deadline, timeout)
     else:

@@ -20,12 +20,6 @@ from lsrs_tf.files import written_whole
 from lsrs_tf.records.reading import IN_A_FOLDER
 from lsrs_tf.records.summary import UNKNOWN, read_run
 
-# Files that not every report has.
-_PICTURES_OF = {
-    "votes": ("class_probabilities.png",),
-    "costs": ("cost.csv", "cost.png"),
-    "attacks": ("sandwich.csv", "sandwich.png"),
-}
 # Columns and lines of tables of radii; those of other packages may be in other units.
 _MOST_COLUMNS, _MOST_LINES = 40, 2_000
 
@@ -129,8 +123,6 @@ def _percent(run, at, places):
 def write_report(paths, directory, cost_radius=cost_report.RADIUS):
     """Writes `report.md`, tables in CSV files, and pictures.
 
-    Files of an earlier report in the folder that this one has none of are removed.
-
     Args:
         paths: list of certification files or folders of training runs.
         directory: folder to write to.
@@ -182,10 +174,6 @@ def write_report(paths, directory, cost_radius=cost_report.RADIUS):
             attack_report.plot_sandwiches(found).savefig(path, dpi=150)
         pictures += "\n![Certified accuracy and accuracy under attack](sandwich.png)\n"
         pictures += attack_report.other_images_line(found)
-    has = {"votes": bool(shares), "costs": len(known) > 1, "attacks": bool(found)}
-    for name in [name for kind, names in _PICTURES_OF.items() if not has[kind] for name in names]:
-        # It would seem to belong to the report next to it.
-        (directory / name).unlink(missing_ok=True)
     lines = attack_report.unpaired_lines(attacked) + left_out(runs)
     text += "".join(f"\n{line}" for line in lines)
     with written_whole(directory / "report.md") as path:

@@ -130,7 +130,7 @@ def main(argv):
         raise ValueError("--report needs --certify, which gives it something to report.")
     sizes = model_flags.sizes_of_flags()
     run = RunDirectory(flag.output_dir)
-    settings = {name: getattr(flag, name) for name in SETTINGS}
+    settings = {name: getattr(flag, name) for name in SETTINGS} | encoder_flags.settings_of_flags()
     cluster = strategies.cluster_of_flags()
     if run.model.is_file() and cluster is not None and cluster.index > 0:
         print(f"{run.model} is trained already. The rest is the chief's.")
@@ -144,6 +144,8 @@ def main(argv):
             "model of --pretrained_encoder": _pretrained(run),
         }
         workers = strategies.start(cluster, {**settings, **found})
+        if not checkpoints.epochs_done(run.checkpoints):
+            encoder_flags.source_of_flags()
     # Not before the workers have compared their flags: the others would wait for one that ends.
     run.check(settings, DEFAULTS)
     data = datasets.load(
@@ -209,8 +211,13 @@ def main(argv):
 def _pretrained(run):
     """Returns a hash of the model that the encoder comes from, or an empty text for none."""
     # A training that goes on has its encoder in the checkpoint.
-    source = None if checkpoints.epochs_done(run.checkpoints) else encoder_flags.source_of_flags()
-    return checkpoints.file_fingerprint(source) if source else ""
+    if flags.FLAGS.pretrained_encoder is None or checkpoints.epochs_done(run.checkpoints):
+        return ""
+    try:
+        return checkpoints.file_fingerprint(encoder_flags.source_of_flags())
+    except FileNotFoundError as error:
+        # It is raised after the workers have compared: the others would wait for one that ends.
+        return str(error)
 
 
 def _train(run, data, sizes, loss, objective, workers):

@@ -42,6 +42,7 @@ def test_workers_are_counted_from_the_chief(monkeypatch):
         (_text({**WORKERS, "chief": ["c:3", "d:4"]}), "more than one chief"),
         (_text({"worker": ["a:1", "a:1"]}), "an address twice"),
         (_text({"worker": ["a", "b:2"]}), "list of addresses"),
+        (_text({"worker": ["::1:2222", "b:2"]}), "list of addresses"),
         (_text({"worker": ["a:0", "b:2"]}), "list of addresses"),
         (_text({"worker": "a:1"}), "list of addresses"),
     ],

@@ -82,25 +82,47 @@ def test_frozen_encoder_stays_also_when_a_training_goes_on(source, tmp_path, obj
     )
 
 
-def test_weights_go_into_a_network_of_another_precision(source):
-    folder, trained = source
+def _compact(**arguments):
+    sizes = {"input_shape": (8, 8, 1), "width": 2, "downsampling": 2, "head": "dense"}
+    return models.compact_resnet(2, **sizes, residual="convex", **arguments)
+
+
+def _fars(**arguments):
+    return models.fars_tiny(input_shape=(8, 8, 1), width=4, depth=1, dense_depth=1, **arguments)
+
+
+def _resnet(**arguments):
+    return models.resnet18(orthogonal_layers=7, width=2, input_shape=(16, 16, 1), **arguments)
+
+
+@pytest.mark.parametrize("network", [_compact, _fars, _resnet])
+def test_encoders_of_a_file_go_into_their_network_also_frozen_or_of_another_precision(
+    network, tmp_path
+):
+    trained = network(sigma=0.0)
+    trained.encoder.trainable = False
+    trained.save(tmp_path / "model.keras")
     policy = keras.config.dtype_policy()
+    # Names that Keras makes up differ, too.
+    keras.layers.Dense(1)
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        model = models.orthogonal_convnet(**SIZES, sigma=0.25, head_units=[4])
+        model = network(sigma=0.25)
     finally:
         keras.config.set_dtype_policy(policy)
-    with flagsaver.flagsaver(pretrained_encoder=str(folder)):
+    assert not _equal(model.encoder, trained.encoder)
+    with flagsaver.flagsaver(pretrained_encoder=str(tmp_path)):
         prepare(model.encoder)
     assert _equal(model.encoder, trained.encoder)
+    assert model.encoder.trainable_weights
 
 
-def test_other_layers_are_refused_by_number_also_inside_of_residuals(source, tmp_path):
+def test_other_layers_are_refused_by_what_differs_also_inside_of_residuals(source, tmp_path):
     folder, _ = source
     wider = models.orthogonal_convnet(**{**SIZES, "width": 4})
     with (
         flagsaver.flagsaver(pretrained_encoder=str(folder)),
-        pytest.raises(ValueError, match=r"layer 3 is 'stage1_conv1' .*\(2,\).* and .*\(4,\)"),
+        pytest.raises(ValueError, match=r"layer 3 has weights=\[.*\(2,\)\] there .*\(4,\)\] here"),
     ):
         prepare(wider.encoder)
     deeper = models.orthogonal_convnet(**{**SIZES, "depth": 2})
@@ -109,14 +131,23 @@ def test_other_layers_are_refused_by_number_also_inside_of_residuals(source, tmp
         pytest.raises(ValueError, match="only the head may differ"),
     ):
         prepare(deeper.encoder)
-    compact = {"input_shape": (8, 8, 1), "width": 2, "residual": "convex", "downsampling": 2}
-    models.compact_resnet(2, **compact).save(tmp_path / "model.keras")
-    soc = models.compact_resnet(2, **compact, parametrization="soc")
+    _compact().save(tmp_path / "model.keras")
     with (
         flagsaver.flagsaver(pretrained_encoder=str(tmp_path)),
-        pytest.raises(ValueError, match="SkewOrthogonalConv2D"),
+        pytest.raises(ValueError, match="layer 4 has .* there and .* here"),
     ):
-        prepare(soc.encoder)
+        prepare(_compact(parametrization="soc").encoder)
+
+
+def test_file_that_is_no_model_is_left_alone(tmp_path):
+    (tmp_path / "model.keras").write_text("not a model")
+    model = models.orthogonal_convnet(**SIZES)
+    with (
+        flagsaver.flagsaver(pretrained_encoder=str(tmp_path)),
+        pytest.raises(ValueError, match="pretrained_encoder=.*cannot be read") as raised,
+    ):
+        prepare(model.encoder)
+    assert "Remove" not in str(raised.value)
 
 
 def test_nothing_to_begin_with_or_to_freeze_is_an_error(source):
@@ -160,5 +191,8 @@ def test_command_trains_a_head_on_the_encoder_of_another_run(tmp_path):
         checkpoints.load_model(tmp_path / name / "model.keras") for name in ("first", "second")
     ]
     assert _equal(trained[0].encoder, trained[1].encoder)
-    again = run_command(*second[:-1], cwd=tmp_path)
-    assert "freeze_encoder: True before, False now" in again.stderr
+    other_spelling = [*second[:-2], "--pretrained_encoder=first/", "--freeze_encoder"]
+    again = run_command(*other_spelling, cwd=tmp_path)
+    assert "is trained already" in again.stdout
+    thawed = run_command(*second[:-1], cwd=tmp_path)
+    assert "freeze_encoder: True before, False now" in thawed.stderr

@@ -224,20 +224,6 @@ def test_one_cost_makes_no_picture(tmp_path):
     assert not (tmp_path / "report" / "cost.png").exists()
 
 
-def test_pictures_of_an_earlier_report_do_not_stay(files, tmp_path):
-    report = tmp_path / "report"
-    report.mkdir()
-    names = ["class_probabilities.png", "cost.csv", "cost.png", "sandwich.csv", "sandwich.png"]
-    for name in [*names, "notes.txt", "certified_accuracy.png"]:
-        (report / name).write_text("old")
-    _write_report(files, report)
-    assert {path.name for path in report.iterdir()} == {
-        *("report.md", "certified_accuracy.csv", "certified_accuracy.png", "summary.csv"),
-        "notes.txt",
-    }
-    assert (report / "certified_accuracy.png").read_bytes().startswith(b"\x89PNG")
-
-
 @pytest.mark.parametrize("radius", [-0.1, float("nan"), float("inf")])
 def test_radius_of_costs_is_checked(files, tmp_path, radius):
     with pytest.raises(ValueError, match="--cost_radius must be an L2 radius"):
