@@ -4,6 +4,7 @@ import matplotlib.figure
 import matplotlib.lines
 import numpy as np
 
+from experiments import image_sets
 from lsrs_tf.evaluation.clever import CleverResult
 from lsrs_tf.evaluation.metrics import certified_accuracy
 from lsrs_tf.evaluation.sandwich import accuracy_under_attack, tightness
@@ -33,13 +34,7 @@ def unpaired_lines(found):
 def other_images_line(found):
     """Returns a line that says if the images of `Sandwich`es are not the same, or an empty text."""
     images = {one.name: frozenset(record.idx for record, _ in one.pairs) for one in found}
-    if len(set(images.values())) < 2:
-        return ""
-    numbers = ", ".join(f"{name}: {len(indices)}" for name, indices in images.items())
-    return (
-        f"\nCertificates and attacks together are of different images ({numbers}), so that a curve "
-        "above another may be one of easier images.\n"
-    )
+    return image_sets.other_images_line(images, "Certificates and attacks together are of", "curve")
 
 
 def sandwich_table(found):

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from experiments import image_sets
 from lsrs_tf.evaluation import (
     cost_front,
     exact_average_certified_radius,
@@ -69,13 +70,7 @@ def other_images_line(runs):
         runs: dict of name to `Run`.
     """
     images = {name: frozenset(record.idx for record in run.records) for name, run in runs.items()}
-    if len(set(images.values())) < 2:
-        return ""
-    numbers = ", ".join(f"{name}: {len(found)}" for name, found in images.items())
-    return (
-        f"\nThese runs were certified on different images ({numbers}), so that a point above "
-        "another may be one of easier images.\n"
-    )
+    return image_sets.other_images_line(images, "These runs were certified on", "point")
 
 
 def plot_costs(runs, radius=RADIUS):

@@ -122,8 +122,8 @@ def define_method():
         "fixed: --n samples of every image prove the largest radius they can; sequential: as many "
         "as it takes to settle --target_radii, or for a radius within --tolerance; --n at most; "
         "margin: no samples, certificates of the base classifier from the margins of its logits, "
-        "which commands take for runs that were trained with --sigma=0 unless they are given this "
-        "flag or a --sigma.",
+        "which certify, certify_beam and validate take for runs that were trained with --sigma=0, "
+        "unless they are given this flag or a --sigma.",
     )
     _define(
         flags.DEFINE_list,
