@@ -21,11 +21,7 @@ from lsrs_tf.records import schema
 # What a cell is, and where it goes.
 _OF_CELLS = ("model", "orthogonal_layers", "sigma", "output_dir", "certify")
 # What a table has no use for.
-_OF_OTHERS = (
-    *("report", "export", "margin", "served_radii", "predict_n", "max_n", "xla"),
-    # The networks of a table have different encoders.
-    *encoder_flags.NAMES,
-)
+_OF_OTHERS = ("report", "export", "margin", "served_radii", "predict_n", "max_n", "xla")
 _OF_ALL_COMMANDS = ("debug",)
 # Flags of the method, which networks without noise are certified without.
 _OF_SAMPLES = {"certify_batch_size"} | {
@@ -67,7 +63,7 @@ class CellPlan:
 
 def forwarded_flags():
     """Returns the names of the flags that go to the training of every cell, in their order."""
-    kept = {*_OF_CELLS, *_OF_OTHERS, *_OF_ALL_COMMANDS}
+    kept = {*_OF_CELLS, *_OF_OTHERS, *encoder_flags.NAMES, *_OF_ALL_COMMANDS}
     found = {flag.name for flag in flags.FLAGS.get_key_flags_for_module(train.__name__)} - kept
     first = [name for name in train.SETTINGS if name in found]
     return [*first, *sorted(found - {*first})]
@@ -116,6 +112,12 @@ def _check_flags():
             raise ValueError(
                 f"--{name} is what the cells of a table choose: leave it out. A single network is "
                 "trained by `python -m experiments.train`; --runs_dir is the folder of the runs."
+            )
+    for name in encoder_flags.NAMES:
+        if flag[name].present:
+            raise ValueError(
+                f"--{name} is about one encoder, and the networks of a table have different ones: "
+                "leave it out."
             )
     for name in _OF_OTHERS:
         if flag[name].present:

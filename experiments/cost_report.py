@@ -69,7 +69,10 @@ def other_images_line(runs):
     Args:
         runs: dict of name to `Run`.
     """
-    images = {name: frozenset(record.idx for record in run.records) for name, run in runs.items()}
+    images = {
+        name: frozenset((record.extra.get("data"), record.idx) for record in run.records)
+        for name, run in runs.items()
+    }
     return image_sets.other_images_line(images, "These runs were certified on", "point")
 
 

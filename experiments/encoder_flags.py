@@ -82,6 +82,8 @@ def prepare(encoder):
         _check_alike(encoder, pretrained, source)
         encoder.set_weights(pretrained.get_weights())
         print(f"The encoder begins with the weights of {source}.")
+    elif flag.freeze_encoder:
+        print("The encoder stays at its random weights; --pretrained_encoder gives it others.")
     encoder.trainable = not flag.freeze_encoder
 
 

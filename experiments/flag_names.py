@@ -7,7 +7,6 @@ _ARGUMENT = re.compile(r"`([a-z]\w*)`|(?<![\w./-])([a-z]\w*)=(?=\S)")
 # Arguments whose flag has another name in some commands, with the names in the order of preference.
 _NAMES = {
     "batch_size": ("certify_batch_size", "batch_size"),
-    "method": ("method", "attack"),
     "n": ("n", "predict_n"),
 }
 

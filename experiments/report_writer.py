@@ -163,7 +163,7 @@ def write_report(paths, directory, cost_radius=cost_report.RADIUS):
         with written_whole(directory / "cost.png") as path:
             cost_report.plot_costs(known, cost_radius).savefig(path, dpi=150)
         pictures += "\n![Radius and accuracy against the cost of a certificate](cost.png)\n"
-        pictures += cost_report.other_images_line(known)
+        text += cost_report.other_images_line(known)
     attacked = sandwiches(_distinct_names(runs))
     found = [one for one in attacked if one.pairs]
     if found:
@@ -173,7 +173,7 @@ def write_report(paths, directory, cost_radius=cost_report.RADIUS):
         with written_whole(directory / "sandwich.png") as path:
             attack_report.plot_sandwiches(found).savefig(path, dpi=150)
         pictures += "\n![Certified accuracy and accuracy under attack](sandwich.png)\n"
-        pictures += attack_report.other_images_line(found)
+        text += attack_report.other_images_line(found)
     lines = attack_report.unpaired_lines(attacked) + left_out(runs)
     text += "".join(f"\n{line}" for line in lines)
     with written_whole(directory / "report.md") as path:

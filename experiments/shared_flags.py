@@ -275,6 +275,12 @@ def certification_settings_of(model):
             flush=True,
         )
         settings["method"] = "margin"
+    elif model.sigma == 0 and flag.sigma:
+        print(
+            f"The run was trained without noise, and is smoothed with --sigma={flag.sigma}: expect "
+            "few certificates.",
+            flush=True,
+        )
     return settings
 
 

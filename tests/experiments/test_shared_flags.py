@@ -46,18 +46,19 @@ print("method:", shared_flags.certification_settings_of(model)["method"])
 
 
 @pytest.mark.parametrize(
-    ("trained", "given", "method"),
+    ("trained", "given", "method", "said"),
     [
-        ("0", [], "margin"),
-        ("0", ["--num_images=3"], "margin"),
+        ("0", [], "margin", ["--method=margin"]),
+        ("0", ["--num_images=3"], "margin", ["--method=margin"]),
         # Whoever asks for something gets that, or an error.
-        ("0", ["--method=fixed"], "fixed"),
-        ("0", ["--sigma=0.25"], "fixed"),
-        ("0", ["--sigma=0"], "fixed"),
-        ("0.25", [], "fixed"),
+        ("0", ["--method=fixed"], "fixed", []),
+        ("0", ["--sigma=0.25"], "fixed", ["smoothed with --sigma=0.25: expect few certificates"]),
+        ("0", ["--sigma=0"], "fixed", []),
+        ("0.25", [], "fixed", []),
     ],
 )
-def test_runs_without_noise_are_certified_by_margins_and_that_is_said(trained, given, method):
+def test_runs_without_noise_are_certified_by_margins_and_that_is_said(trained, given, method, said):
     lines = run_code(WITHOUT_NOISE, trained, *given).stdout.splitlines()
     assert lines.pop() == f"method: {method}"
-    assert ["--method=margin" in line for line in lines] == [True] * (method == "margin")
+    assert len(lines) == len(said)
+    assert all(words in line for words, line in zip(said, lines, strict=True))

@@ -345,6 +345,7 @@ def test_certificates_that_stay_damaged_are_an_error(tmp_path, trainings):
         (["--nocertify"], "--certify is what the cells"),
         (["--export"], "--export is not one of tables"),
         (["--max_n=5"], "--max_n is not one of tables"),
+        (["--freeze_encoder"], "--freeze_encoder is about one encoder"),
         (["--method=margin"], "The tables are about smoothed classifiers"),
         (["--widen_factor=2"], "--model=resnet18 is sized by --width, not by --widen_factor"),
         (["--n=5"], "nothing can be certified"),
