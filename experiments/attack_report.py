@@ -33,8 +33,9 @@ def unpaired_lines(found):
 
 def other_images_line(found):
     """Returns a line that says if the images of `Sandwich`es are not the same, or an empty text."""
-    images = {one.name: frozenset(record.idx for record, _ in one.pairs) for one in found}
-    return image_sets.other_images_line(images, "Certificates and attacks together are of", "curve")
+    records = {one.name: [record for record, _ in one.pairs] for one in found}
+    subject = "Certificates and attacks together are of"
+    return image_sets.other_images_line(records, subject, "curve")
 
 
 def sandwich_table(found):

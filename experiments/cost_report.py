@@ -69,11 +69,8 @@ def other_images_line(runs):
     Args:
         runs: dict of name to `Run`.
     """
-    images = {
-        name: frozenset((record.extra.get("data"), record.idx) for record in run.records)
-        for name, run in runs.items()
-    }
-    return image_sets.other_images_line(images, "These runs were certified on", "point")
+    records = {name: run.records for name, run in runs.items()}
+    return image_sets.other_images_line(records, "These runs were certified on", "point")
 
 
 def plot_costs(runs, radius=RADIUS):

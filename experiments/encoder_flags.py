@@ -22,7 +22,7 @@ NAMES = tuple(DEFAULTS)
 
 # What may differ between two layers that compute the same with the same weights. Layers inside of
 # others tell the shape that they were built for as well, which follows from the weights.
-_OF_TRAINING = ("name", "trainable", "dtype", "build_config", "registered_name", "batch_shape")
+_OF_TRAINING = ("name", "trainable", "dtype", "build_config")
 
 
 def settings_of_flags():
@@ -103,7 +103,7 @@ def _check_alike(encoder, pretrained, source):
 
 
 def _description(layer):
-    """Returns what two layers have in common that compute the same with the same weights."""
+    """Returns what is the same in two layers that compute the same with the same weights."""
     if layer is None:
         return {"class": None}
     return {

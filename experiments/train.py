@@ -144,7 +144,7 @@ def main(argv):
             "model of --pretrained_encoder": _pretrained(run),
         }
         workers = strategies.start(cluster, {**settings, **found})
-        if not checkpoints.epochs_done(run.checkpoints):
+        if not found["epochs done in --output_dir"]:
             encoder_flags.source_of_flags()
     # Not before the workers have compared their flags: the others would wait for one that ends.
     run.check(settings, DEFAULTS)

@@ -131,6 +131,13 @@ def test_other_layers_are_refused_by_what_differs_also_inside_of_residuals(sourc
         pytest.raises(ValueError, match="only the head may differ"),
     ):
         prepare(deeper.encoder)
+    # The same weights are another map in images of another size.
+    larger = models.orthogonal_convnet(**{**SIZES, "input_shape": (16, 16, 1)})
+    with (
+        flagsaver.flagsaver(pretrained_encoder=str(folder)),
+        pytest.raises(ValueError, match="layer 1 has batch_shape="),
+    ):
+        prepare(larger.encoder)
     _compact().save(tmp_path / "model.keras")
     with (
         flagsaver.flagsaver(pretrained_encoder=str(tmp_path)),

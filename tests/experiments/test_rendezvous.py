@@ -91,18 +91,22 @@ def test_other_hosts_are_an_error_at_once():
         assert time.monotonic() - began < 15
 
 
+def _connected(addresses):
+    """Returns a connection to the first worker, as soon as it listens."""
+    port = int(addresses[0].rpartition(":")[2])
+    for _ in range(200):
+        try:
+            return socket.create_connection(("127.0.0.1", port))
+        except ConnectionRefusedError:
+            time.sleep(0.02)
+    raise AssertionError(f"Nothing listens at {addresses[0]}.")
+
+
 @contextlib.contextmanager
 def _worker(addresses, index=1, process="one"):
     """Connects as a worker does, and yields the connection."""
-    port = int(addresses[0].rpartition(":")[2])
     message = {"index": index, "addresses": addresses, "process": process, "facts": {}}
-    for _ in range(200):
-        try:
-            connection = socket.create_connection(("127.0.0.1", port))
-            break
-        except ConnectionRefusedError:
-            time.sleep(0.02)
-    with connection:
+    with _connected(addresses) as connection:
         worker_messages.send(connection, message)
         yield connection
 
@@ -183,7 +187,6 @@ def test_names_that_become_known_are_waited_for(known_later):
 
 def test_strangers_are_ignored():
     addresses = _free_addresses(2)
-    port = int(addresses[0].rpartition(":")[2])
     with concurrent.futures.ThreadPoolExecutor() as pool:
         chief = pool.submit(rendezvous.meet, Cluster(addresses, 0), {}, 5)
         for message in (
@@ -193,13 +196,7 @@ def test_strangers_are_ignored():
             b"[" * 10**5 + b"\n",
             b"",
         ):
-            for _ in range(50):
-                try:
-                    stranger = socket.create_connection(("127.0.0.1", port))
-                    break
-                except ConnectionRefusedError:
-                    time.sleep(0.02)
-            with stranger:
+            with _connected(addresses) as stranger:
                 stranger.sendall(message)
         other = pool.submit(rendezvous.meet, Cluster(addresses, 1), {}, 5)
         assert chief.exception(timeout=20) is None
