@@ -32,15 +32,22 @@ def paper_table(runs):
     Accuracy is that of the classifier that is certified, with the true class at any radius: the
     smoothed one, or for margins the base classifier. Clean is that of the base classifier without
     noise, certified or not. Columns of the classifier, of abstentions, noisy samples, costs and the
-    number of images stand next to the paper's.
+    number of images stand next to the paper's, and before them one of files and folders where rows
+    have the same settings.
     """
-    header, *rows = _paper_rows(runs)
+    rows = _paper_rows(runs)
+    settings = [
+        (run.defense, run.classifier, run.sigma, run.replaced, run.certificates) for run in runs
+    ]
+    told_apart = len(set(settings)) == len(runs)
+    header, *rows = [row[1:] if told_apart else row for row in rows]
     return markdown_table(header, rows)
 
 
 def _paper_rows(runs):
     rows = [
         [
+            "run",
             "defense",
             "classifier",
             "sigma",
@@ -60,6 +67,7 @@ def _paper_rows(runs):
         abstained = np.mean([record.predict == -1 for record in run.records])
         rows.append(
             [
+                str(run.path),
                 run.defense,
                 run.classifier,
                 run.sigma,

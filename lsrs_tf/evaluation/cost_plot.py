@@ -83,7 +83,7 @@ def _draw(
     end = max(costs.values()) * _COST_MARGIN
     corners = _corners([(costs[name], values[name]) for name in front], end)
     axes.plot(*zip(*corners, strict=True), color="0.55", linewidth=1.2, zorder=1)
-    order = list(dict.fromkeys(kinds[name] for name in costs))
+    order = _order_of(kinds, costs)
     for name, cost in costs.items():
         index = order.index(kinds[name])
         color = f"C{index % 10}"
@@ -107,6 +107,11 @@ def _draw(
     return corners
 
 
+def _order_of(kinds: Mapping[str, str], costs: Mapping[str, float]) -> list[str]:
+    """Returns the kinds as colors are given to them, whatever the order of the models is."""
+    return sorted({kinds[name] for name in costs})
+
+
 def _corners(points: list[tuple[float, float]], end: float) -> list[tuple[float, float]]:
     """Returns the corners of the steps from point to point, cheapest first, and on to the end."""
     corners: list[tuple[float, float]] = []
@@ -120,7 +125,7 @@ def _corners(points: list[tuple[float, float]], end: float) -> list[tuple[float,
 def _add_legend(
     figure: matplotlib.figure.Figure, kinds: Mapping[str, str], costs: Mapping[str, float]
 ) -> None:
-    order = list(dict.fromkeys(kinds[name] for name in costs))
+    order = _order_of(kinds, costs)
     handles = [
         matplotlib.lines.Line2D(
             [],

@@ -188,6 +188,17 @@ def test_runs_of_other_settings_are_told_apart(tmp_path):
     assert "LS-RS 9/18, sigma 0.25, n 100, alpha 0.01, against the runner-up |" in text
 
 
+def test_rows_that_settings_do_not_tell_apart_have_the_names_of_their_runs(files, tmp_path):
+    latent, run = files
+    other = _file(tmp_path / "other.tsv", "0/18", [(0, 1, 1, 0.5, 8.0)])
+    table = _paper_table([read_run(path) for path in (latent, run, other)]).splitlines()
+    assert table[0].startswith("| run | defense | classifier |")
+    assert [row.split(" | ")[0] for row in table[2:]] == [f"| {latent}", f"| {run}", f"| {other}"]
+    _write_report([latent, run], tmp_path / "report")
+    with (tmp_path / "report" / "summary.csv").open(newline="") as summary:
+        assert [row["run"] for row in csv.DictReader(summary)] == [str(latent), str(run)]
+
+
 def _costly_file(path, method, radii, once, sample, samples):
     names = ["replaced", "sigma", "method", *schema.COSTS, "samples"]
     extra = ["9/18" if method == "fixed" else "net", "0.25", method, once, sample, samples]
