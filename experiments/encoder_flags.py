@@ -5,7 +5,7 @@ import pathlib
 
 from absl import flags
 
-from experiments import checkpoints
+from experiments import checkpoints, model_flags
 from experiments.run_directory import RunDirectory
 
 flags.DEFINE_string(
@@ -98,8 +98,23 @@ def _check_alike(encoder, pretrained, source):
             f"The encoder of {source} has other layers than that of --model with the sizes of "
             f"these flags: layer {number} has {name}={there.get(name)!r} there and "
             f"{name}={here.get(name)!r} here. Give the flags of the network that it was trained "
-            "in; only the head may differ."
+            f"in; only the head may differ.{_other_flags(source)}"
         )
+
+
+def _other_flags(source):
+    """Returns a sentence with the flags of the network that the run of a model had instead.
+
+    Empty where it is a file without its run, or they are the same.
+    """
+    try:
+        settings = RunDirectory(source.parent).settings()
+    except (FileNotFoundError, ValueError):
+        return ""
+    names = [name for name in model_flags.NAMES if name in settings]
+    differing = [name for name in names if settings[name] != getattr(flags.FLAGS, name)]
+    told = ", ".join(f"{name} {settings[name]!r}" for name in differing)
+    return f" Its run has other settings: {told}." if told else ""
 
 
 def _description(layer):

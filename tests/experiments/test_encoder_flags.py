@@ -146,6 +146,20 @@ def test_other_layers_are_refused_by_what_differs_also_inside_of_residuals(sourc
         prepare(_compact(parametrization="soc").encoder)
 
 
+def test_flags_of_the_other_run_are_told(source, tmp_path):
+    _, model = source
+    model.save(tmp_path / "model.keras")
+    (tmp_path / "settings.json").write_text('{"width": 2, "depth": 1, "sigma": 0.5}')
+    wider = models.orthogonal_convnet(**{**SIZES, "width": 4})
+    with (
+        flagsaver.flagsaver(pretrained_encoder=str(tmp_path), width=4, depth=1),
+        pytest.raises(
+            ValueError, match=r"head may differ\. Its run has other settings: width 2\.$"
+        ),
+    ):
+        prepare(wider.encoder)
+
+
 def test_file_that_is_no_model_is_left_alone(tmp_path):
     (tmp_path / "model.keras").write_text("not a model")
     model = models.orthogonal_convnet(**SIZES)
