@@ -1,10 +1,33 @@
-"""Flags of the optimizer that leave the loss and the architecture as they are."""
+"""Flags of the optimizer: learning rates, and what leaves loss and architecture as they are."""
 
 import contextlib
 
 import keras
 from absl import flags
 
+from experiments import learning_rates
+
+flags.DEFINE_float(
+    "learning_rate",
+    0.01,
+    "Initial learning rate; with --learning_rate_schedule=one_cycle the highest.",
+    lower_bound=0.0,
+)
+flags.DEFINE_integer(
+    "learning_rate_decay_epochs",
+    30,
+    "Epochs after which the rate is divided by 10, for --learning_rate_schedule=step.",
+    lower_bound=1,
+)
+flags.DEFINE_enum(
+    "learning_rate_schedule",
+    "step",
+    ["step", "cosine", "one_cycle"],
+    "step: the rate is divided by 10 from time to time; cosine: it falls to 0 along half a cosine; "
+    "one_cycle: it rises from a 25th to --learning_rate in 30 % of the training, and falls to "
+    "almost 0, as margin losses are usually trained.",
+)
+flags.DEFINE_float("momentum", 0.9, "Momentum of the optimizer.", lower_bound=0.0)
 flags.DEFINE_float(
     "weight_decay",
     0.0,
@@ -29,8 +52,13 @@ flags.DEFINE_enum(
 )
 
 # What was trained before there were these flags.
-DEFAULTS = {"weight_decay": 0.0, "ema_momentum": None, "precision": "float32"}
-NAMES = tuple(DEFAULTS)
+DEFAULTS = {
+    "learning_rate_schedule": "step",
+    "weight_decay": 0.0,
+    "ema_momentum": None,
+    "precision": "float32",
+}
+NAMES = ("learning_rate", "learning_rate_decay_epochs", "momentum", *DEFAULTS)
 
 
 @contextlib.contextmanager
@@ -45,17 +73,31 @@ def precision():
         keras.config.set_dtype_policy(before)
 
 
-def sgd(learning_rate):
+def sgd(steps_per_epoch, epochs):
     """Returns the optimizer of the flags.
 
     Args:
-        learning_rate: float, or a schedule of one.
+        steps_per_epoch: int.
+        epochs: int, of the whole training.
     """
     flag = flags.FLAGS
     average = {}
     if flag.ema_momentum is not None:
         average = {"use_ema": True, "ema_momentum": flag.ema_momentum}
-    return keras.optimizers.SGD(learning_rate, momentum=flag.momentum, **average)
+    return keras.optimizers.SGD(
+        _learning_rate(steps_per_epoch, epochs), momentum=flag.momentum, **average
+    )
+
+
+def _learning_rate(steps_per_epoch, epochs):
+    flag = flags.FLAGS
+    if flag.learning_rate_schedule == "cosine":
+        return learning_rates.cosine_decay(flag.learning_rate, epochs * steps_per_epoch)
+    if flag.learning_rate_schedule == "one_cycle":
+        return learning_rates.one_cycle(flag.learning_rate, epochs * steps_per_epoch)
+    return learning_rates.step_decay(
+        flag.learning_rate, flag.learning_rate_decay_epochs, steps_per_epoch, epochs
+    )
 
 
 def add_weight_decay(head):

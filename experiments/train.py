@@ -38,27 +38,6 @@ flags.DEFINE_enum("dataset", None, datasets.NAMES, "Data set.")
 flags.DEFINE_float("sigma", None, "Standard deviation of the noise in the latent.")
 flags.DEFINE_integer("epochs", None, "Epochs to train.", lower_bound=1)
 flags.DEFINE_integer("batch_size", 128, "Images in a training batch.", lower_bound=1)
-flags.DEFINE_float(
-    "learning_rate",
-    0.01,
-    "Initial learning rate; with --learning_rate_schedule=one_cycle the highest.",
-    lower_bound=0.0,
-)
-flags.DEFINE_integer(
-    "learning_rate_decay_epochs",
-    30,
-    "Epochs after which the rate is divided by 10, for --learning_rate_schedule=step.",
-    lower_bound=1,
-)
-flags.DEFINE_enum(
-    "learning_rate_schedule",
-    "step",
-    ["step", "cosine", "one_cycle"],
-    "step: the rate is divided by 10 from time to time; cosine: it falls to 0 along half a cosine; "
-    "one_cycle: it rises from a 25th to --learning_rate in 30 % of the training, and falls to "
-    "almost 0, as margin losses are usually trained.",
-)
-flags.DEFINE_float("momentum", 0.9, "Momentum of the optimizer.", lower_bound=0.0)
 flags.DEFINE_integer(
     "steps_per_epoch", None, "Steps of an epoch, to shorten a trial.", lower_bound=1
 )
@@ -83,7 +62,6 @@ flags.DEFINE_boolean("export", False, "Write a SavedModel at the end.")
 
 # Settings that folders of earlier versions lack, and what they were.
 DEFAULTS = {
-    "learning_rate_schedule": "step",
     "crop_padding": "zeros",
     **loss_flags.DEFAULTS,
     **objective_flags.DEFAULTS,
@@ -97,10 +75,6 @@ SETTINGS = (
     "sigma",
     "epochs",
     "batch_size",
-    "learning_rate",
-    "learning_rate_decay_epochs",
-    "learning_rate_schedule",
-    "momentum",
     "steps_per_epoch",
     "seed",
     "crop_padding",
@@ -135,17 +109,10 @@ def main(argv):
     if run.model.is_file() and cluster is not None and cluster.index > 0:
         print(f"{run.model} is trained already. The rest is the chief's.")
         return
-    # A trained model needs no others, and before TensorFlow is used for the data.
+    # A trained model needs no others.
     workers = strategies.ALONE
     if not run.model.is_file():
-        found = {
-            "epochs done in --output_dir": checkpoints.epochs_done(run.checkpoints),
-            "newest checkpoint in --output_dir": checkpoints.fingerprint(run.checkpoints),
-            "model of --pretrained_encoder": _pretrained(run),
-        }
-        workers = strategies.start(cluster, {**settings, **found})
-        if not found["epochs done in --output_dir"]:
-            encoder_flags.source_of_flags()
+        workers = _meet(run, settings, cluster)
     # Not before the workers have compared their flags: the others would wait for one that ends.
     run.check(settings, DEFAULTS)
     data = datasets.load(
@@ -161,21 +128,15 @@ def main(argv):
     objective = objective_flags.objective_of_flags(steps_per_epoch)
     if flag.certify or flag.export:
         # Not after the training, which may take days.
-        evenly_spread(data.num_test, flag.num_images)
-        method = Settings(**shared_flags.certification_settings()).method
-        if flag.certify and flag.sigma == 0 and method != "margin":
-            raise ValueError(
-                "--sigma=0 trains without noise, and there is nothing to smooth. Give "
-                "--method=margin, or a --sigma above 0."
-            )
-        shared_flags.number_list("served_radii")
-        if flag.export and flag.sigma == 0:
-            refuse_flags_of_samples()
+        _check_what_follows(data)
     if workers.is_chief:
         run.claim(settings, DEFAULTS)
         with written_whole(run.class_names) as path:
             path.write_text(json.dumps(data.class_names) + "\n")
-    if not run.model.is_file():
+    if run.model.is_file():
+        print(f"{run.model} is trained already.")
+        model = checkpoints.load_model(run.model)
+    else:
         with strategies.explained_losses(workers.strategy):
             _train(run, data, sizes, loss, objective, workers)
         if not workers.is_chief:
@@ -186,9 +147,41 @@ def main(argv):
         _print_accuracy(model, data)
         if workers.share.workers > 1 and (flag.certify or flag.export):
             strategies.go_on_alone("experiments.train")
-    else:
-        print(f"{run.model} is trained already.")
-        model = checkpoints.load_model(run.model)
+    _go_on(run, data, model)
+
+
+def _meet(run, settings, cluster):
+    """Returns the workers, which have found that all of them begin with the same."""
+    found = {
+        "epochs done in --output_dir": checkpoints.epochs_done(run.checkpoints),
+        "newest checkpoint in --output_dir": checkpoints.fingerprint(run.checkpoints),
+        "model of --pretrained_encoder": _pretrained(run),
+    }
+    # Before TensorFlow is used for the data.
+    workers = strategies.start(cluster, {**settings, **found})
+    if not found["epochs done in --output_dir"]:
+        encoder_flags.source_of_flags()
+    return workers
+
+
+def _check_what_follows(data):
+    """Raises ValueError if certificates or the export could not be made of what is trained."""
+    flag = flags.FLAGS
+    evenly_spread(data.num_test, flag.num_images)
+    method = Settings(**shared_flags.certification_settings()).method
+    if flag.certify and flag.sigma == 0 and method != "margin":
+        raise ValueError(
+            "--sigma=0 trains without noise, and there is nothing to smooth. Give "
+            "--method=margin, or a --sigma above 0."
+        )
+    shared_flags.number_list("served_radii")
+    if flag.export and flag.sigma == 0:
+        refuse_flags_of_samples()
+
+
+def _go_on(run, data, model):
+    """Certifies, reports and exports, as the flags say."""
+    flag = flags.FLAGS
     if flag.certify:
         certify_test_images(
             lsrs_tf.Certifier(model, **shared_flags.certification_settings()),
@@ -265,7 +258,7 @@ def _compiled_model(data, sizes, loss, objective, workers):
     encoder_flags.prepare(model.encoder)
     optimizer_flags.add_weight_decay(model.head)
     model.compile(
-        optimizer=optimizer_flags.sgd(_learning_rate(_steps_per_epoch(data, workers))),
+        optimizer=optimizer_flags.sgd(_steps_per_epoch(data, workers), flag.epochs),
         loss=loss,
         metrics=["accuracy"],
         objective=objective,
@@ -278,17 +271,6 @@ def _compiled_model(data, sizes, loss, objective, workers):
 def _steps_per_epoch(data, workers):
     flag = flags.FLAGS
     return flag.steps_per_epoch or workers.share.steps(data.num_train, flag.batch_size)
-
-
-def _learning_rate(steps_per_epoch):
-    flag = flags.FLAGS
-    if flag.learning_rate_schedule == "cosine":
-        return fitting.cosine_decay(flag.learning_rate, flag.epochs * steps_per_epoch)
-    if flag.learning_rate_schedule == "one_cycle":
-        return fitting.one_cycle(flag.learning_rate, flag.epochs * steps_per_epoch)
-    return fitting.step_decay(
-        flag.learning_rate, flag.learning_rate_decay_epochs, steps_per_epoch, flag.epochs
-    )
 
 
 def _print_accuracy(model, data):

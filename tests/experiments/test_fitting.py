@@ -71,32 +71,6 @@ def test_fraction_replaced_is_the_papers():
     assert fitting.fraction_replaced("compact_resnet", 0, "cayley", "dense") == "0/3"
 
 
-def test_step_decay_divides_by_ten():
-    schedule = fitting.step_decay(0.01, 30, 100, 100)
-    for epoch, rate in [(0, 0.01), (29, 0.01), (31, 0.001), (61, 1e-4), (91, 1e-5)]:
-        assert float(schedule(epoch * 100)) == pytest.approx(rate)
-    assert fitting.step_decay(0.01, 30, 100, 30) == 0.01
-
-
-def test_cosine_decay_ends_at_nothing():
-    schedule = fitting.cosine_decay(0.1, 100)
-    for step, rate in [(0, 0.1), (50, 0.05), (100, 0.0)]:
-        assert float(schedule(step)) == pytest.approx(rate, abs=1e-8)
-
-
-def test_one_cycle_rises_and_falls():
-    schedule = fitting.one_cycle(0.5, 100)
-    for step, rate in [(0, 0.02), (15, 0.26), (30, 0.5), (65, 0.25), (100, 2e-6)]:
-        assert float(schedule(step)) == pytest.approx(rate, rel=1e-4)
-
-
-@pytest.mark.parametrize("steps", [1, 2, 3])
-def test_shortest_trainings_have_a_rate(steps):
-    for schedule in (fitting.cosine_decay(0.5, steps), fitting.one_cycle(0.5, steps)):
-        for step in range(steps + 1):
-            assert 0 <= float(schedule(step)) <= 0.5
-
-
 def test_divergence_is_an_error_and_leaves_no_checkpoint(tmp_path):
     sizes = fitting.sizes_of("convnet", 0, width=4)
     model = fitting.build_model("convnet", sizes, 10, (8, 8, 1), 0.25, "cayley")
@@ -137,20 +111,3 @@ def test_step_is_traced_once_and_trains_as_keras_alone(tmp_path, monkeypatch):
         found.append([*model.get_weights(), *map(np.array, model.optimizer.variables)])
     for left, right in zip(*found, strict=True):
         np.testing.assert_array_equal(left, right)
-
-
-@pytest.mark.parametrize("schedule", [fitting.cosine_decay, fitting.one_cycle])
-def test_schedules_go_on_where_a_saved_training_stopped(tmp_path, schedule):
-    model = fitting.build_model(
-        "convnet", {"orthogonal_layers": 0, "width": 4}, 10, (8, 8, 1), 0.25, "cayley"
-    )
-    model.compile(
-        keras.optimizers.SGD(schedule(0.1, 10)),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    )
-    images = np.random.default_rng(0).uniform(size=(24, 8, 8, 1)).astype(np.float32)
-    model.fit(images, np.arange(24) % 10, batch_size=8, verbose=0)
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    expected = float(schedule(0.1, 10)(3))
-    assert float(loaded.optimizer.learning_rate) == pytest.approx(expected)

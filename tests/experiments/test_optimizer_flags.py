@@ -19,14 +19,14 @@ def _parsed():
 
 def _compiled(model):
     model.compile(
-        optimizer_flags.sgd(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        optimizer_flags.sgd(3, 1), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )
     return model
 
 
 def test_default_is_plain_momentum():
-    config = optimizer_flags.sgd(0.1).get_config()
-    expected = keras.optimizers.SGD(0.1, momentum=0.9).get_config()
+    config = optimizer_flags.sgd(3, 1).get_config()
+    expected = keras.optimizers.SGD(0.01, momentum=0.9).get_config()
     assert {**config, "name": None} == {**expected, "name": None}
     model = models.convnet(width=2)
     optimizer_flags.add_weight_decay(model.head)
@@ -74,6 +74,20 @@ def test_trainings_in_half_precision_go_on(tmp_path, precision):
     assert keras.config.dtype_policy().name == "float32"
     assert model(IMAGES).dtype == "float32"
     assert model.head.layers[1].compute_dtype == precision.removeprefix("mixed_")
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [("step", 0.4, 0.04), ("cosine", 0.4, 0.0), ("one_cycle", 0.016, 1.6e-6)],
+)
+def test_rate_follows_the_schedule_of_the_flags(name, first, last):
+    rates = {"learning_rate": 0.4, "learning_rate_decay_epochs": 1}
+    with flagsaver.flagsaver(learning_rate_schedule=name, momentum=0.5, **rates):
+        optimizer = optimizer_flags.sgd(10, 2)
+    for step, rate in ((0, first), (20, last)):
+        optimizer.iterations.assign(step)
+        assert float(optimizer.learning_rate) == pytest.approx(rate, rel=1e-5, abs=1e-9)
+    assert optimizer.momentum == 0.5
 
 
 def test_all_flags_are_settings_of_a_run():
