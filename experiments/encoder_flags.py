@@ -107,9 +107,12 @@ def _other_flags(source):
 
     Empty where it is a file without its run, or they are the same.
     """
+    run = RunDirectory(source.parent)
+    if source != run.model:
+        return ""
     try:
-        settings = RunDirectory(source.parent).settings()
-    except (FileNotFoundError, ValueError):
+        settings = run.settings()
+    except (OSError, ValueError):
         return ""
     names = [name for name in model_flags.NAMES if name in settings]
     differing = [name for name in names if settings[name] != getattr(flags.FLAGS, name)]

@@ -17,9 +17,10 @@ import pathlib
 
 from absl import flags
 
-from experiments import command_line, datasets, shared_flags
+from experiments import checkpoints, command_line, datasets, shared_flags
 from experiments.certified_test_set import check_images, evenly_spread
 from experiments.run_directory import RunDirectory
+from lsrs_tf.models.fingerprints import fingerprint
 from lsrs_tf.records import attacks, estimates
 from lsrs_tf.records.merging import merge, merge_layout
 
@@ -49,6 +50,26 @@ def kind_of(path):
     return None
 
 
+def check_model(records, model, run):
+    """Raises if records are of another model than that of a run.
+
+    Args:
+        records: list of `Record`, or those of attacks or estimates.
+        model: str, the fingerprint of the model, or None if only its certificates are there.
+        run: `RunDirectory`.
+
+    Raises:
+        ValueError: if one of the records names another model.
+    """
+    for record in records:
+        found = record.value("model")
+        if None not in (model, found) and found != model:
+            raise ValueError(
+                f"A shard is of another model than {run.model}: it tells the fingerprint {found}, "
+                f"that of the model is {model}. Give the --run_dir of its model, or certify anew."
+            )
+
+
 def main(argv):
     """Merges."""
     flag = flags.FLAGS
@@ -59,8 +80,11 @@ def main(argv):
         raise ValueError(f"There are no files of shards in {run.path}. Give their names.")
     indices = evenly_spread(data.num_test, flag.num_images)
 
+    model = fingerprint(checkpoints.load_model(run.model)) if run.model.is_file() else None
+
     def check(records):
         check_images(records, data, "A shard")
+        check_model(records, model, run)
 
     kind = kind_of(paths[0])
     if kind is None:

@@ -45,12 +45,11 @@ class RunDirectory:
         Raises:
             FileExistsError: if the folder holds a run of other settings.
         """
+        self.check(settings, defaults)
         if not (self.model.exists() or self.checkpoints.exists()):
             # Nothing has been trained yet: a mistyped flag can be fixed.
             with written_whole(self._settings) as path:
                 path.write_text(json.dumps(settings, indent=2) + "\n")
-            return
-        self.check(settings, defaults)
 
     def check(self, settings, defaults=None):
         """Checks that settings are those of the run begun here, if any was, and writes nothing.
@@ -60,8 +59,10 @@ class RunDirectory:
             defaults: dict, see `claim`.
 
         Raises:
-            FileExistsError: if the folder holds a run of other settings.
+            FileExistsError: if the folder holds a run of other settings, or certificates of a model
+                that is not there.
         """
+        self._refuse_certificates_without_model()
         if not (self.model.exists() or self.checkpoints.exists()):
             return
         if not self._settings.is_file():
@@ -74,6 +75,17 @@ class RunDirectory:
             raise FileExistsError(
                 f"{self.path} holds a run of other settings ({'; '.join(changed)}). Choose another "
                 "--output_dir, or remove that folder."
+            )
+
+    def _refuse_certificates_without_model(self):
+        """Raises if a model that is trained here would be taken for that of older certificates."""
+        files = [] if self.model.exists() else sorted(self.path.glob("certified*.tsv"))
+        if files:
+            names = ", ".join(path.name for path in files)
+            raise FileExistsError(
+                f"{self.path} holds certificates ({names}) of a model that is not there: there is "
+                f"no {self.model.name}. What is trained now would be another model. Put the model "
+                "back, choose another --output_dir, or move the certificates away."
             )
 
     def differences(self, settings, defaults=None):

@@ -65,7 +65,14 @@ def _exported_samples(model, run, directory, name, sigma):
     about = about_run(
         run,
         model,
-        {"sigma": sigma, "noise": flag.noise, "head_dtype": head_dtype, "alpha": flag.alpha},
+        {
+            "sigma": sigma,
+            "noise": flag.noise,
+            "head_dtype": head_dtype,
+            "alpha": flag.alpha,
+            # What an export certifies against.
+            "against": "half",
+        },
     )
     version = export_saved_model(
         model,

@@ -1,7 +1,7 @@
 """The picture of what a certificate is worth against what it costs."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import matplotlib.axes
 import matplotlib.figure
@@ -11,6 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from lsrs_tf.evaluation.fronts import cost_front
 from lsrs_tf.evaluation.point_labels import place_labels
 
+# The defenses of certification files.
+_KINDS = ("IS-RS", "LS-RS", "margin")
 _MARKERS = "osD^vP"
 # Pixels in an inch: labels are placed for it, and fit best where a picture is saved at it.
 _RESOLUTION = 150
@@ -83,7 +85,7 @@ def _draw(
     end = max(costs.values()) * _COST_MARGIN
     corners = _corners([(costs[name], values[name]) for name in front], end)
     axes.plot(*zip(*corners, strict=True), color="0.55", linewidth=1.2, zorder=1)
-    order = _order_of(kinds, costs)
+    order = _order_of(kinds.values())
     for name, cost in costs.items():
         index = order.index(kinds[name])
         color = f"C{index % 10}"
@@ -107,9 +109,9 @@ def _draw(
     return corners
 
 
-def _order_of(kinds: Mapping[str, str], costs: Mapping[str, float]) -> list[str]:
-    """Returns the kinds as colors are given to them, whatever the order of the models is."""
-    return sorted({kinds[name] for name in costs})
+def _order_of(kinds: Iterable[str]) -> list[str]:
+    """Returns kinds in the order of their colors; those of this package have theirs anywhere."""
+    return [*_KINDS, *sorted({*kinds} - {*_KINDS})]
 
 
 def _corners(points: list[tuple[float, float]], end: float) -> list[tuple[float, float]]:
@@ -125,7 +127,7 @@ def _corners(points: list[tuple[float, float]], end: float) -> list[tuple[float,
 def _add_legend(
     figure: matplotlib.figure.Figure, kinds: Mapping[str, str], costs: Mapping[str, float]
 ) -> None:
-    order = _order_of(kinds, costs)
+    present = {kinds[name] for name in costs}
     handles = [
         matplotlib.lines.Line2D(
             [],
@@ -135,8 +137,8 @@ def _add_legend(
             color=f"C{index % 10}",
             label=kind,
         )
-        for index, kind in enumerate(order)
-        if kind
+        for index, kind in enumerate(_order_of(present))
+        if kind in present and kind
     ]
     handles.append(
         matplotlib.lines.Line2D([], [], color="0.55", label="best for at most this cost (filled)")

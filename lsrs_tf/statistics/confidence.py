@@ -19,6 +19,8 @@ _BETA_MARGIN = 1e-11
 # Where hits are rare among many trials, the inverse was off by up to 3e-11 for a million of them,
 # and 2e-10 for 10^9 (found with 40 digits).
 _BETA_MARGIN_RARE, _RARE, _MANY = 1e-9, 0.3, 100_000
+# Where they are a handful, and alpha is .5 and more, by up to 3e-17 for each trial: 3e-8 for 10^9.
+_BETA_MARGIN_OF_A_TRIAL, _HANDFUL = 1e-16, 100
 
 # The inverse gives NaN from alpha = 1e-110 on for a few small counts, and wrong numbers without a
 # word at 1e-130; at half of this limit, which a class has against the runner-up, it is right.
@@ -89,7 +91,8 @@ def lower_confidence_bound(count: int, n: int, alpha: float) -> float:
 
     The one-sided Clopper-Pearson bound: the largest p for which `count` or more hits in n
     independent trials have probability at most alpha. It is exact for every n and p, up to a
-    downward rounding of 1e-11, or of 1e-9 where few of more than 100,000 trials are hits.
+    downward rounding of 1e-11, or of 1e-9 where few of more than 100,000 trials are hits (1e-7 for
+    a handful of 10^9).
 
     Args:
         count: int, the number of hits, 0 to n.
@@ -121,8 +124,16 @@ def lower_confidence_bound(count: int, n: int, alpha: float) -> float:
             "SciPy's inverse beta function failed for "
             f"count={count}, n={n}, alpha={alpha}: {bound}."
         )
-    rare = n > _MANY and count < _RARE * n
-    return bound * (1.0 - (_BETA_MARGIN_RARE if rare else _BETA_MARGIN))
+    return bound * (1.0 - _beta_margin(count, n))
+
+
+def _beta_margin(count: int, n: int) -> float:
+    """Returns what SciPy's inverse may be off by, relatively."""
+    if n <= _MANY or count >= _RARE * n:
+        return _BETA_MARGIN
+    if count >= _HANDFUL:
+        return _BETA_MARGIN_RARE
+    return _BETA_MARGIN_RARE + _BETA_MARGIN_OF_A_TRIAL * n
 
 
 def upper_confidence_bound(count: int, n: int, alpha: float) -> float:

@@ -28,6 +28,13 @@ def test_shards_are_merged_and_recertified_by_the_commands_of_the_readme(tmp_pat
         command("merge", *images)
     assert not run.certified.exists()
     first.write_text(text)
+    # Shards that were made before another model came into the folder.
+    right = run.model.read_bytes()
+    models.convnet(width=4).save(run.model)
+    refused = run_command("experiments.merge", *images)
+    assert "A shard is of another model" in refused.stderr
+    assert not run.certified.exists()
+    run.model.write_bytes(right)
     command("merge", *images)
     merged = reading.read(run.certified)
     assert [record.idx for record in merged] == [0, 72, 144, 216, 288]

@@ -34,6 +34,19 @@ def test_model_of_unknown_origin_is_refused(tmp_path):
         RunDirectory(tmp_path).claim({})
 
 
+@pytest.mark.parametrize("name", ["certified.tsv", "certified.2of3.tsv"])
+def test_certificates_do_not_become_those_of_another_model(tmp_path, name):
+    run = RunDirectory(tmp_path)
+    run.claim({"sigma": 0.25})
+    (tmp_path / name).touch()
+    for settings in ({"sigma": 0.25}, {"sigma": 0.5}):
+        with pytest.raises(FileExistsError, match=rf"certificates \({name}\) of a model that"):
+            run.claim(settings)
+    assert run.settings() == {"sigma": 0.25}
+    run.model.touch()
+    run.claim({"sigma": 0.25})
+
+
 def test_missing_and_damaged_settings_are_named(tmp_path):
     run = RunDirectory(tmp_path)
     with pytest.raises(FileNotFoundError, match="no training run"):

@@ -35,7 +35,8 @@ def test_what_is_measured_comes_with_its_settings(run):
     assert 0 <= measured["clean_accuracy"] <= 1
     assert measured["settings"]["against"] == "runner_up"
     json.dumps(about)
-    assert "measured_with_other_settings" in about_run(run, model, {"alpha": 0.001})
+    for other in ({"alpha": 0.001}, {"alpha": 0.01, "against": "half"}):
+        assert "measured_with_other_settings" in about_run(run, model, other)
 
 
 def test_figures_of_another_model_and_unknown_classes_are_left_out(run):

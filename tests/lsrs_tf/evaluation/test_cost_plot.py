@@ -50,8 +50,13 @@ def test_kinds_have_their_markers_and_a_legend():
     assert len({point.get_marker() for point in points}) == 3
     assert points[2].get_marker() == points[3].get_marker()
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    # Whatever the order of the models is, so that pictures of the same kinds can be compared.
     assert texts[:3] == ["IS-RS", "LS-RS", "margin"]
+    # In any picture, so that they can be compared.
+    alone = plot_cost_front({"a": 5.0}, {"radius": {"a": 1.0}}, {"a": "margin"})
+    _, (point,) = _lines(alone.axes[0])
+    found, expected = ((one.get_marker(), one.get_color()) for one in (point, points[0]))
+    assert found == expected
+    assert alone.legends[0].get_texts()[0].get_text() == "margin"
 
 
 def test_many_equal_points_and_long_names_can_be_drawn(tmp_path):

@@ -171,6 +171,23 @@ def test_lower_bound_of_very_many_samples(count, n, alpha):
     assert log_binomial_tail(count, n, bound * (1 + 3e-9)) > mpmath.log(alpha)
 
 
+@pytest.mark.parametrize("n", [10**6, 10**8, 10**9])
+@pytest.mark.parametrize("count", [1, 3, 5, 7, 15, 99])
+@pytest.mark.parametrize("alpha", [0.6, 0.69, 0.97])
+def test_lower_bound_of_a_handful_of_hits(count, n, alpha):
+    # SciPy's inverse was off by up to 2.5e-8.
+    bound = confidence.lower_confidence_bound(count, n, alpha)
+    with mpmath.workdps(50):
+        p = mpmath.mpf(bound)
+        fewer = mpmath.fsum(
+            mpmath.binomial(n, hits) * p**hits * mpmath.exp((n - hits) * mpmath.log1p(-p))
+            for hits in range(count)
+        )
+        assert 1 - fewer <= alpha
+    exact = float(scipy.stats.beta.ppf(alpha, count, n - count + 1))
+    assert bound == pytest.approx(exact, rel=3e-7)
+
+
 @pytest.mark.parametrize(("count", "n"), [(-1, 5), (6, 5), (0, 0), (5, 10**9 + 1)])
 def test_impossible_counts_are_refused(count, n):
     with pytest.raises(ValueError, match="count"):
