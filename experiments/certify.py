@@ -6,6 +6,8 @@ interrupted and given again, it goes on where it was.
     python -m experiments.certify --run_dir=runs/cifar_ls --num_images=500
 """
 
+import shlex
+
 from absl import flags
 
 from experiments import certified_test_set, checkpoints, command_line, datasets, shared_flags
@@ -56,10 +58,17 @@ def main(argv):
         ),
         indices,
     )
-    following = f"report {path}" if flag.shard is None else f"merge --run_dir={flag.run_dir}"
-    if flag.shard is not None and flag.num_images is not None:
-        following += f" --num_images={flag.num_images}"
-    print(f"Wrote {path}. Next: python -m experiments.{following}")
+    print(f"Wrote {path}. Next: python -m experiments.{_following(path)}")
+
+
+def _following(path):
+    """Returns the command that makes something of the file, with what it needs to know."""
+    flag = flags.FLAGS
+    if flag.shard is None:
+        return shlex.join(["report", str(path)])
+    given = {"num_images": flag.num_images, "data_dir": flag.data_dir}
+    others = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    return shlex.join(["merge", f"--run_dir={flag.run_dir}", *others])
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ duplicated, or of other images than those of the data set.
 """
 
 import pathlib
+import shlex
 
 from absl import flags
 
@@ -88,12 +89,15 @@ def main(argv):
 
     kind = kind_of(paths[0])
     if kind is None:
-        outfile = flag.outfile or run.certified
+        outfile = pathlib.Path(flag.outfile or run.certified)
         merge(paths, outfile, indices, check)
     else:
         outfile = flag.outfile or run.path / kind.IN_A_FOLDER
         merge_layout(kind.LAYOUT, paths, outfile, indices, check)
-    print(f"Wrote {outfile}, from {len(paths)} shards.")
+    reported = shlex.quote(str(outfile if kind is None else run.path))
+    print(
+        f"Wrote {outfile}, from {len(paths)} shards. Next: python -m experiments.report {reported}"
+    )
 
 
 if __name__ == "__main__":

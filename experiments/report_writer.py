@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments import attack_report, cost_report
 from experiments.sandwich import left_out, sandwiches
+from experiments.training_differences import differences_table
 from lsrs_tf.evaluation import (
     certified_accuracy_interval,
     exact_average_certified_radius,
@@ -35,13 +36,17 @@ def paper_table(runs):
     number of images stand next to the paper's, and before them one of files and folders where rows
     have the same settings.
     """
-    rows = _paper_rows(runs)
-    settings = [
-        (run.defense, run.classifier, run.sigma, run.replaced, run.certificates) for run in runs
-    ]
-    told_apart = len(set(settings)) == len(runs)
-    header, *rows = [row[1:] if told_apart else row for row in rows]
+    told_apart = _are_told_apart(runs)
+    header, *rows = [row[1:] if told_apart else row for row in _paper_rows(runs)]
     return markdown_table(header, rows)
+
+
+def _are_told_apart(runs):
+    """Returns whether the settings in the paper's table are others in each run."""
+    settings = {
+        (run.defense, run.classifier, run.sigma, run.replaced, run.certificates) for run in runs
+    }
+    return len(settings) == len(runs)
 
 
 def _paper_rows(runs):
@@ -148,6 +153,8 @@ def write_report(paths, directory, cost_radius=cost_report.RADIUS):
     runs = [read_run(path) for path in paths]
     directory = pathlib.Path(directory)
     text = f"{paper_table(runs)}\n{radius_table(runs)}"
+    if not _are_told_apart(runs):
+        text += f"\n{differences_table(runs)}".rstrip("\n") + "\n"
     figure = plot_certified_accuracy(
         {name: (run.radii, run.correct) for name, run in _distinct_names(runs).items()}
     )

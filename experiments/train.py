@@ -277,7 +277,10 @@ def _print_accuracy(model, data):
     scores = model.evaluate(
         data.test(None).batch(flags.FLAGS.batch_size), return_dict=True, verbose=0
     )
-    print(f"Accuracy of the base classifier without noise: {100 * scores['accuracy']:.2f} %.")
+    print(
+        f"Accuracy of the base classifier without noise: {100 * scores['accuracy']:.2f} % of "
+        f"{data.num_test} test images."
+    )
     if model.sigma > 0:
         print(f"Each noisy sample takes the head {multiply_adds(model.head):,} multiply-adds.")
 

@@ -19,7 +19,13 @@ def test_shards_are_merged_and_recertified_by_the_commands_of_the_readme(tmp_pat
 
     images = [f"--run_dir={run.path}", "--num_images=5"]
     for shard in ("1/2", "2/2"):
-        command("certify", *images, "--n0=10", "--n=100", f"--shard={shard}")
+        certified = run_command(
+            *("experiments.certify", *images, "--n0=10", "--n=100", f"--shard={shard}"),
+            f"--data_dir={tmp_path}",
+        )
+        certified.check_returncode()
+    following = f"merge --run_dir={run.path} --num_images=5 --data_dir={tmp_path}"
+    assert f"Next: python -m experiments.{following}\n" in certified.stdout
     first = run.path / "certified.1of2.tsv"
     text = first.read_text()
     # A shard that was certified on another machine, whose data differ in one image.
