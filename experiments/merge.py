@@ -89,7 +89,7 @@ def main(argv):
 
     kind = kind_of(paths[0])
     if kind is None:
-        outfile = pathlib.Path(flag.outfile or run.certified)
+        outfile = flag.outfile or run.certified
         merge(paths, outfile, indices, check)
     else:
         outfile = flag.outfile or run.path / kind.IN_A_FOLDER

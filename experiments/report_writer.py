@@ -153,8 +153,9 @@ def write_report(paths, directory, cost_radius=cost_report.RADIUS):
     runs = [read_run(path) for path in paths]
     directory = pathlib.Path(directory)
     text = f"{paper_table(runs)}\n{radius_table(runs)}"
-    if not _are_told_apart(runs):
-        text += f"\n{differences_table(runs)}".rstrip("\n") + "\n"
+    differences = "" if _are_told_apart(runs) else differences_table(runs)
+    if differences:
+        text += f"\n{differences}"
     figure = plot_certified_accuracy(
         {name: (run.radii, run.correct) for name, run in _distinct_names(runs).items()}
     )

@@ -46,7 +46,7 @@ class RunDirectory:
             FileExistsError: if the folder holds a run of other settings.
         """
         self.check(settings, defaults)
-        if not (self.model.exists() or self.checkpoints.exists()):
+        if not self._is_begun():
             # Nothing has been trained yet: a mistyped flag can be fixed.
             with written_whole(self._settings) as path:
                 path.write_text(json.dumps(settings, indent=2) + "\n")
@@ -63,7 +63,7 @@ class RunDirectory:
                 that is not there.
         """
         self._refuse_certificates_without_model()
-        if not (self.model.exists() or self.checkpoints.exists()):
+        if not self._is_begun():
             return
         if not self._settings.is_file():
             raise FileExistsError(
@@ -76,6 +76,9 @@ class RunDirectory:
                 f"{self.path} holds a run of other settings ({'; '.join(changed)}). Choose another "
                 "--output_dir, or remove that folder."
             )
+
+    def _is_begun(self):
+        return self.model.exists() or self.checkpoints.exists()
 
     def _refuse_certificates_without_model(self):
         """Raises if a model that is trained here would be taken for that of older certificates."""

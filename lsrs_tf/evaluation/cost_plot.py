@@ -137,7 +137,7 @@ def _add_legend(
             color=f"C{index % 10}",
             label=kind,
         )
-        for index, kind in enumerate(_order_of(present))
+        for index, kind in enumerate(_order_of(kinds.values()))
         if kind in present and kind
     ]
     handles.append(
